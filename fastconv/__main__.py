@@ -1,0 +1,8 @@
+"""`python -m fastconv`: the `fastconv` command by another road."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+from .kernels cimport fc_kernels
+
+cdef const fc_kernels *kernels(int type) noexcept nogil

@@ -1,0 +1,79 @@
+# The C kernels as the drivers see them; kernels/kernels.h has the contracts.
+
+cdef extern from "kernels.h" nogil:
+    int FC_MAX_VECTORS
+    int FC_ACT_NONE, FC_ACT_RELU, FC_ACT_CLIP, FC_ACT_LEAKY_RELU, FC_ACT_SIGMOID
+    int FC_ACT_TANH, FC_ACT_SILU, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH
+
+    ctypedef struct fc_epilogue:
+        const char *bias
+        int activation
+        double alpha
+        double beta
+
+    ctypedef struct fc_gemm_args:
+        int rows
+        int vectors
+        int accumulate
+        ptrdiff_t taps
+        ptrdiff_t depth
+        const char *const *a
+        ptrdiff_t a_step
+        ptrdiff_t offset
+        const char *b
+        char *c
+        ptrdiff_t c_row
+
+    ctypedef struct fc_pack_args:
+        const char *weight
+        ptrdiff_t row
+        ptrdiff_t depth
+        ptrdiff_t taps
+        ptrdiff_t channels
+        ptrdiff_t width
+        char *dst
+
+    ctypedef struct fc_gemm_kernels:
+        int lanes
+        int tile_rows[5]
+        void (*tile)(const fc_gemm_args *) noexcept nogil
+        void (*pack)(const fc_pack_args *) noexcept nogil
+        double (*peak)(ptrdiff_t) noexcept nogil
+
+    ctypedef struct fc_finish_args:
+        const char *sums
+        ptrdiff_t sum_row
+        ptrdiff_t pixels
+        ptrdiff_t channels
+        fc_epilogue epilogue
+        char *const *out_rows
+        const char *const *residual_rows
+        ptrdiff_t row_offset
+        ptrdiff_t residual_row_offset
+        char *out
+        ptrdiff_t out_channel
+        ptrdiff_t out_pixel
+        const char *residual
+        ptrdiff_t residual_channel
+        ptrdiff_t residual_pixel
+
+    ctypedef struct fc_gather_args:
+        const char *src
+        ptrdiff_t src_pixel
+        ptrdiff_t src_channel
+        ptrdiff_t pixels
+        ptrdiff_t channels
+        char *dst
+        ptrdiff_t dst_pixel
+
+    ctypedef struct fc_finish_kernels:
+        void (*rows)(const fc_finish_args *) noexcept nogil
+        void (*planes)(const fc_finish_args *) noexcept nogil
+        void (*gather)(const fc_gather_args *) noexcept nogil
+
+    ctypedef struct fc_kernels:
+        const char *level
+        const fc_gemm_kernels *gemm
+        const fc_finish_kernels *finish
+
+    const fc_kernels *fc_kernels_for(int level, int type)

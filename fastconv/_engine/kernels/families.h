@@ -1,0 +1,8 @@
+/* The kernel families: the list that registry.c gathers and the tests walk. A family is one source
+ * file of this folder and exports one fc_<family>_kernels table per level and element type. */
+#ifndef FC_FAMILIES_H
+#define FC_FAMILIES_H
+
+#define FC_FAMILIES(X, ...) X(gemm, __VA_ARGS__) X(finish, __VA_ARGS__)
+
+#endif

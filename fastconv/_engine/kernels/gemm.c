@@ -1,0 +1,119 @@
+/* The register tile that every matrix-shaped algorithm runs on, and the packing it reads.
+ *
+ * rows x vectors accumulators stay in registers while one chain of multiply-adds runs over taps
+ * and depth: per step `vectors` loads of b and `rows` broadcasts of a feed rows * vectors FMAs.
+ * Tiles of 24 accumulators keep loads well under one per FMA on AVX-512; narrower ones serve the
+ * last panel of a channel count that is no multiple of the widest. Every row count has its own
+ * instance, so a ragged edge costs its share and nothing outside the arrays is touched.
+ */
+#include "kernels.h"
+#include "simd.h"
+
+#define UPTO_4(X, v) X(1, v) X(2, v) X(3, v) X(4, v)
+#define UPTO_6(X, v) UPTO_4(X, v) X(5, v) X(6, v)
+#define UPTO_8(X, v) UPTO_6(X, v) X(7, v) X(8, v)
+#define UPTO_12(X, v) UPTO_8(X, v) X(9, v) X(10, v) X(11, v) X(12, v)
+
+/* One line a level: the tile's rows for each panel width in vectors. */
+#if FC_VECTOR_BYTES == 64
+enum { WIDEST = 4 };
+#define TILES(X) UPTO_12(X, 1) UPTO_12(X, 2) UPTO_8(X, 3) UPTO_6(X, 4)
+#define TILE_ROWS {WIDEST, 12, 12, 8, 6}
+#elif FC_VECTOR_BYTES == 32
+enum { WIDEST = 2 };
+#define TILES(X) UPTO_8(X, 1) UPTO_6(X, 2)
+#define TILE_ROWS {WIDEST, 8, 6, 0, 0}
+#else
+enum { WIDEST = 2 };
+#define TILES(X) UPTO_6(X, 1) UPTO_4(X, 2)
+#define TILE_ROWS {WIDEST, 6, 4, 0, 0}
+#endif
+
+enum { MAX_ROWS = 12 };
+
+FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *g) {
+    vec sum[MAX_ROWS][FC_MAX_VECTORS];
+    FC_UNROLL for (int i = 0; i < rows; i++) {
+        FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = (vec){0};
+    }
+    const real *b = (const real *)g->b;
+    const char *const *pixel = g->a;
+    const ptrdiff_t offset = g->offset, depth = g->depth;
+    for (ptrdiff_t tap = 0; tap < g->taps; tap++, pixel += g->a_step) {
+        const real *a[MAX_ROWS];
+        FC_UNROLL for (int i = 0; i < rows; i++) a[i] = (const real *)(pixel[i] + offset);
+        for (ptrdiff_t k = 0; k < depth; k++, b += vectors * FC_LANES) {
+            vec weight[FC_MAX_VECTORS];
+            FC_UNROLL for (int j = 0; j < vectors; j++) weight[j] = load(b + j * FC_LANES);
+            FC_UNROLL for (int i = 0; i < rows; i++) {
+                const vec value = splat(a[i][k]);
+                FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] += value * weight[j];
+            }
+        }
+    }
+    const ptrdiff_t c_row = g->c_row;
+    if (g->accumulate) {
+        FC_UNROLL for (int i = 0; i < rows; i++) {
+            const real *c = (const real *)(g->c + i * c_row);
+            FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] += load(c + j * FC_LANES);
+        }
+    }
+    FC_UNROLL for (int i = 0; i < rows; i++) {
+        real *c = (real *)(g->c + i * c_row);
+        FC_UNROLL for (int j = 0; j < vectors; j++) store(c + j * FC_LANES, sum[i][j]);
+    }
+}
+
+#define DEFINE_TILE(rows, vectors) \
+    static void tile_##rows##x##vectors(const fc_gemm_args *g) { tile_body(rows, vectors, g); }
+TILES(DEFINE_TILE)
+
+#define ENTER_TILE(rows, vectors) [vectors][rows] = tile_##rows##x##vectors,
+static void (*const tiles[FC_MAX_VECTORS + 1][MAX_ROWS + 1])(const fc_gemm_args *) = {
+    TILES(ENTER_TILE)};
+
+static void tile(const fc_gemm_args *g) { tiles[g->vectors][g->rows](g); }
+
+/* Lanes of output channels x FC_LANES consecutive weights at a time, transposed in registers. */
+static void pack(const fc_pack_args *p) {
+    const ptrdiff_t run = p->depth * p->taps;
+    for (ptrdiff_t j0 = 0; j0 < p->width; j0 += FC_LANES) {
+        const ptrdiff_t lanes = p->channels - j0;
+        ptrdiff_t depth_index = 0, tap = 0;
+        for (ptrdiff_t w0 = 0; w0 < run; w0 += FC_LANES) {
+            const ptrdiff_t count = run - w0;
+            vec block[FC_LANES];
+            for (int j = 0; j < FC_LANES; j++) {
+                const real *w = (const real *)(p->weight + (j0 + j) * p->row) + w0;
+                block[j] = j < lanes ? load_upto(w, count) : (vec){0};
+            }
+            transpose(block);
+            for (int i = 0; i < FC_LANES && i < count; i++) {
+                store((real *)p->dst + (tap * p->depth + depth_index) * p->width + j0, block[i]);
+                if (++tap == p->taps) {
+                    tap = 0;
+                    depth_index++;
+                }
+            }
+        }
+    }
+}
+
+/* What the level's registers can do at most: independent multiply-adds, no memory. */
+static double peak(ptrdiff_t rounds) {
+    enum { CHAINS = FC_VECTOR_BYTES == 16 ? 12 : 14 };
+    vec sum[CHAINS];
+    vec x = splat((real)1.0000001), y = splat((real)1e-9);
+    __asm__ volatile("" : "+x"(x), "+x"(y));
+    FC_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = splat((real)i);
+    for (ptrdiff_t r = 0; r < rounds; r++) {
+        FC_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = x * y + sum[i];
+        __asm__ volatile("" : "+x"(x), "+x"(y));
+    }
+    vec total = {0};
+    FC_UNROLL for (int i = 0; i < CHAINS; i++) total += sum[i];
+    __asm__ volatile("" : : "x"(total));
+    return 2.0 * CHAINS * FC_LANES * (double)rounds;
+}
+
+const fc_gemm_kernels FC_TABLE(gemm) = {FC_LANES, TILE_ROWS, tile, pack, peak};

@@ -1,0 +1,111 @@
+/* What the Cython drivers see of the C kernels: argument structs and one table per family.
+ *
+ * A family (gemm, finish, ...) is one source file; compiled for every level and element type it
+ * exports exactly one symbol, its table. registry.c gathers the tables of one level and type into
+ * an fc_kernels, the only thing a driver ever holds. Pointers are char* and strides are bytes, so
+ * that a driver is written once for float and double.
+ */
+#ifndef FC_KERNELS_H
+#define FC_KERNELS_H
+
+#include <stddef.h>
+
+enum { FC_MAX_VECTORS = 4 }; /* widest register tile, in vectors */
+
+typedef enum {
+    FC_ACT_NONE,
+    FC_ACT_RELU,
+    FC_ACT_CLIP,        /* alpha = low, beta = high */
+    FC_ACT_LEAKY_RELU,  /* alpha = slope */
+    FC_ACT_SIGMOID,
+    FC_ACT_TANH,
+    FC_ACT_SILU,
+    FC_ACT_HARDSIGMOID,
+    FC_ACT_HARDSWISH,
+    FC_ACT_COUNT
+} fc_activation;
+
+/* What happens to a sum on its way out: + bias[channel], + residual, activation, in that order. */
+typedef struct {
+    const char *bias; /* one per channel, or NULL */
+    int activation;
+    double alpha, beta;
+} fc_epilogue;
+
+/* gemm: the register tile.
+ *   c[i][j] (+)= sum over t < taps, k < depth of a[t * a_step + i][k] * b[t][k][j]
+ * for i < rows <= tile_rows[vectors] and j < vectors * lanes. a points at rows of `depth`
+ * contiguous elements, `offset` bytes further on; b is packed without gaps. One fresh chain of
+ * taps * depth fused multiply-adds per element, added to c where accumulate is set. */
+typedef struct {
+    int rows, vectors, accumulate;
+    ptrdiff_t taps, depth;
+    const char *const *a;
+    ptrdiff_t a_step, offset;
+    const char *b;
+    char *c;
+    ptrdiff_t c_row;
+} fc_gemm_args;
+
+/* Pack weights for one panel: dst[(tap * depth + k) * width + j] = w[j * row + (k * taps + tap)],
+ * zero for j >= channels; `width` elements is the panel's whole number of vectors. */
+typedef struct {
+    const char *weight;
+    ptrdiff_t row; /* bytes between output channels */
+    ptrdiff_t depth, taps, channels, width;
+    char *dst;
+} fc_pack_args;
+
+typedef struct {
+    int lanes;
+    int tile_rows[FC_MAX_VECTORS + 1]; /* by vectors; entry 0 holds the widest tile's vectors */
+    void (*tile)(const fc_gemm_args *);
+    void (*pack)(const fc_pack_args *);
+    double (*peak)(ptrdiff_t rounds); /* runs rounds of independent multiply-adds, returns flops */
+} fc_gemm_kernels;
+
+/* finish: from a block of sums [pixels][sum_row] to the result, through the epilogue. */
+typedef struct {
+    const char *sums;
+    ptrdiff_t sum_row;
+    ptrdiff_t pixels, channels;
+    fc_epilogue epilogue;
+    /* rows(): where each pixel's channels go, channels contiguous */
+    char *const *out_rows;
+    const char *const *residual_rows; /* NULL without residual */
+    ptrdiff_t row_offset, residual_row_offset;
+    /* planes(): where each channel's pixels go, any strides */
+    char *out;
+    ptrdiff_t out_channel, out_pixel;
+    const char *residual; /* NULL without residual */
+    ptrdiff_t residual_channel, residual_pixel;
+} fc_finish_args;
+
+/* Gather pixels into channels-last scratch: dst[p * dst_pixel + c] = src[p * src_pixel + c * src_channel]. */
+typedef struct {
+    const char *src;
+    ptrdiff_t src_pixel, src_channel;
+    ptrdiff_t pixels, channels;
+    char *dst;
+    ptrdiff_t dst_pixel;
+} fc_gather_args;
+
+typedef struct {
+    void (*rows)(const fc_finish_args *);
+    void (*planes)(const fc_finish_args *);
+    void (*gather)(const fc_gather_args *);
+} fc_finish_kernels;
+
+#include "families.h"
+
+typedef struct {
+    const char *level;
+#define FC_MEMBER(family, ...) const fc_##family##_kernels *family;
+    FC_FAMILIES(FC_MEMBER, )
+#undef FC_MEMBER
+} fc_kernels;
+
+/* level: 0 baseline, 1 avx2, 2 avx512; type: 0 float, 1 double; NULL where not built. */
+const fc_kernels *fc_kernels_for(int level, int type);
+
+#endif

@@ -1,0 +1,163 @@
+/* The vector primitives that GCC and Clang vector extensions lack.
+ *
+ * Every kernel source is compiled once per instruction-set level and per element type:
+ *   FC_LEVEL   baseline | avx2 | avx512        names the objects' symbols
+ *   FC_DTYPE   32 | 64                         float or double
+ * A kernel is written on `vec` (FC_LANES elements) with the ordinary operators; with
+ * -ffp-contract=fast `acc += a * b` is one fused multiply-add where the level has it.
+ * Nothing here is exported: two levels in one process must never share an inline function.
+ */
+#ifndef FC_SIMD_H
+#define FC_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#define FC_VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#include <immintrin.h>
+#define FC_VECTOR_BYTES 32
+#else
+#define FC_VECTOR_BYTES 16
+#endif
+
+#if FC_DTYPE == 32
+typedef float real;
+typedef int32_t lane_int;
+#else
+typedef double real;
+typedef int64_t lane_int;
+#endif
+
+enum { FC_LANES = FC_VECTOR_BYTES / (int)sizeof(real) };
+
+typedef real vec __attribute__((vector_size(FC_VECTOR_BYTES)));
+typedef lane_int ivec __attribute__((vector_size(FC_VECTOR_BYTES)));
+/* The same register read from or written to any element-aligned address. */
+typedef real vec_unaligned
+    __attribute__((vector_size(FC_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+
+#define FC_INLINE static inline __attribute__((always_inline))
+#define FC_NOINLINE static __attribute__((noinline))
+#define FC_ALIGNED __attribute__((aligned(64)))
+
+/* Full unrolling keeps accumulator arrays in registers; the loops it marks have constant trips. */
+#if defined(__clang__)
+#define FC_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define FC_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+FC_INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
+FC_INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
+FC_INLINE vec splat(real s) { return s - (vec){0}; } /* s - 0 is s for every s, -0 and NaN too */
+
+/* The first n lanes, 0 <= n < FC_LANES; the others read as zero and memory past them is untouched. */
+#if defined(__AVX512F__)
+#if FC_DTYPE == 32
+FC_INLINE vec load_first(const real *p, int n) {
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+}
+FC_INLINE void store_first(real *p, vec v, int n) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)v);
+}
+#else
+FC_INLINE vec load_first(const real *p, int n) {
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1u), p);
+}
+FC_INLINE void store_first(real *p, vec v, int n) {
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1u), (__m512d)v);
+}
+#endif
+#elif defined(__AVX2__)
+static const lane_int fc_mask_source[2 * FC_LANES] = {
+#if FC_DTYPE == 32
+    -1, -1, -1, -1, -1, -1, -1, -1,
+#else
+    -1, -1, -1, -1,
+#endif
+};
+FC_INLINE __m256i first_mask(int n) {
+    return _mm256_loadu_si256((const __m256i *)(fc_mask_source + FC_LANES - n));
+}
+#if FC_DTYPE == 32
+FC_INLINE vec load_first(const real *p, int n) { return (vec)_mm256_maskload_ps(p, first_mask(n)); }
+FC_INLINE void store_first(real *p, vec v, int n) { _mm256_maskstore_ps(p, first_mask(n), (__m256)v); }
+#else
+FC_INLINE vec load_first(const real *p, int n) { return (vec)_mm256_maskload_pd(p, first_mask(n)); }
+FC_INLINE void store_first(real *p, vec v, int n) { _mm256_maskstore_pd(p, first_mask(n), (__m256d)v); }
+#endif
+#else
+FC_INLINE vec load_first(const real *p, int n) {
+    vec v = {0};
+    for (int i = 0; i < n; i++) v[i] = p[i];
+    return v;
+}
+FC_INLINE void store_first(real *p, vec v, int n) {
+    for (int i = 0; i < n; i++) p[i] = v[i];
+}
+#endif
+
+/* n lanes, 0 <= n; n >= FC_LANES means a whole vector. */
+FC_INLINE vec load_upto(const real *p, ptrdiff_t n) {
+    return n >= FC_LANES ? load(p) : load_first(p, (int)n);
+}
+FC_INLINE void store_upto(real *p, vec v, ptrdiff_t n) {
+    if (n >= FC_LANES) store(p, v);
+    else store_first(p, v, (int)n);
+}
+
+/* Lanes of a where mask is all ones, of b where it is zero. */
+FC_INLINE vec blend(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
+
+/* The larger and the smaller, NaN if either is NaN (as NumPy's maximum, not as maxps). */
+FC_INLINE vec max_nan(vec a, vec b) { return blend((ivec)((a > b) | (a != a)), a, b); }
+FC_INLINE vec min_nan(vec a, vec b) { return blend((ivec)((a < b) | (a != a)), a, b); }
+
+/* Transpose FC_LANES x FC_LANES in registers: log2(lanes) rounds, each exchanging blocks of `s`
+ * lanes between rows i and i + s. */
+#define FC_SWAP(s, LO, HI)                                                   \
+    for (int i = 0; i < FC_LANES; i++)                                       \
+        if (!(i & (s))) {                                                    \
+            const vec a = r[i], b = r[i + (s)];                              \
+            r[i] = __builtin_shufflevector(a, b, LO);                        \
+            r[i + (s)] = __builtin_shufflevector(a, b, HI);                  \
+        }
+#define FC_LIST(...) __VA_ARGS__
+
+FC_INLINE void transpose(vec r[FC_LANES]) {
+#if FC_VECTOR_BYTES * 8 / FC_DTYPE == 16
+    FC_UNROLL FC_SWAP(8, FC_LIST(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+                      FC_LIST(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
+    FC_UNROLL FC_SWAP(4, FC_LIST(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
+                      FC_LIST(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
+    FC_UNROLL FC_SWAP(2, FC_LIST(0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+                      FC_LIST(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
+    FC_UNROLL FC_SWAP(1, FC_LIST(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
+                      FC_LIST(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
+#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 8
+    FC_UNROLL FC_SWAP(4, FC_LIST(0, 1, 2, 3, 8, 9, 10, 11), FC_LIST(4, 5, 6, 7, 12, 13, 14, 15))
+    FC_UNROLL FC_SWAP(2, FC_LIST(0, 1, 8, 9, 4, 5, 12, 13), FC_LIST(2, 3, 10, 11, 6, 7, 14, 15))
+    FC_UNROLL FC_SWAP(1, FC_LIST(0, 8, 2, 10, 4, 12, 6, 14), FC_LIST(1, 9, 3, 11, 5, 13, 7, 15))
+#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 4
+    FC_UNROLL FC_SWAP(2, FC_LIST(0, 1, 4, 5), FC_LIST(2, 3, 6, 7))
+    FC_UNROLL FC_SWAP(1, FC_LIST(0, 4, 2, 6), FC_LIST(1, 5, 3, 7))
+#else
+    FC_UNROLL FC_SWAP(1, FC_LIST(0, 2), FC_LIST(1, 3))
+#endif
+}
+
+/* The exported table of a family: FC_TABLE(gemm) is fc_gemm_f32_avx512 and so on. */
+#if FC_DTYPE == 32
+#define FC_TYPE_NAME f32
+#else
+#define FC_TYPE_NAME f64
+#endif
+#define FC_PASTE4(a, b, c, d) a##b##_##c##_##d
+#define FC_EXPAND4(a, b, c, d) FC_PASTE4(a, b, c, d)
+#define FC_TABLE(family) FC_EXPAND4(fc_, family, FC_TYPE_NAME, FC_LEVEL)
+
+#endif

@@ -1,0 +1,122 @@
+"""Build fastconv: C kernels compiled once per instruction-set level and element type, Cython on top.
+
+Everything static about the package is in pyproject.toml. This file only knows how to turn
+fastconv/_engine/kernels/*.c into one object per (family, level, type), link them all into the
+`dispatch` extension, and give the `threads` extension OpenMP where the compiler has it.
+"""
+
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ENGINE = Path("fastconv/_engine")
+KERNELS = ENGINE / "kernels"
+IS_X86 = platform.machine().lower() in {"x86_64", "amd64"}
+
+COMMON_FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+LEVEL_FLAGS = {"baseline": []}
+if IS_X86:
+    LEVEL_FLAGS["avx2"] = ["-mavx2", "-mfma"]
+    LEVEL_FLAGS["avx512"] = [
+        "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma",
+        "-mprefer-vector-width=512",
+    ]
+ELEMENT_BITS = (32, 64)
+LINKED_WITH_KERNELS = "fastconv._engine.dispatch"
+LINKED_WITH_OPENMP = "fastconv._engine.threads"
+
+
+class BuildEngine(build_ext):
+    """build_ext that also compiles the kernels and asks the compiler about OpenMP."""
+
+    def build_extensions(self):
+        if self.compiler.compiler_type == "msvc":
+            sys.exit(
+                "fastconv: MSVC has no vector extensions; build with clang-cl, or under WSL with GCC"
+            )
+        openmp = self.openmp_flags()
+        for extension in self.extensions:
+            extension.extra_compile_args += COMMON_FLAGS
+            if extension.name == LINKED_WITH_OPENMP and openmp:
+                extension.extra_compile_args += openmp
+                extension.extra_link_args += openmp
+            if extension.name == LINKED_WITH_KERNELS:
+                extension.extra_objects += self.kernel_objects()
+                # extra_objects are not looked at for staleness: relink whenever kernels changed
+                extension.depends += extension.extra_objects
+        super().build_extensions()
+
+    def kernel_objects(self):
+        objects = self.compiler.compile(
+            [str(KERNELS / "registry.c")],
+            output_dir=self.build_temp,
+            macros=[("FC_HAVE_X86", None)] if IS_X86 else [],
+            extra_postargs=COMMON_FLAGS,
+        )
+        families = sorted(str(p) for p in KERNELS.glob("*.c") if p.name != "registry.c")
+        for level, flags in LEVEL_FLAGS.items():
+            for bits in ELEMENT_BITS:
+                objects += self.compiler.compile(
+                    families,
+                    output_dir=os.path.join(self.build_temp, f"{level}-{bits}"),
+                    macros=[("FC_LEVEL", level), ("FC_DTYPE", str(bits))],
+                    extra_postargs=COMMON_FLAGS + flags,
+                )
+        return objects
+
+    def openmp_flags(self):
+        """The flag that compiles and links an OpenMP program here, or none with a note."""
+        program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "probe.c")
+            source.write_text(program)
+            try:
+                objects = self.compiler.compile(
+                    [str(source)], output_dir=folder, extra_postargs=["-fopenmp"]
+                )
+                self.compiler.link_executable(
+                    objects, str(Path(folder, "probe")), extra_postargs=["-fopenmp"]
+                )
+            except Exception:
+                print("fastconv: this compiler has no OpenMP; building for one thread")
+                return []
+        return ["-fopenmp"]
+
+
+def extensions():
+    """One extension per .pyx of the engine."""
+    return [
+        Extension(
+            f"fastconv._engine.{source.stem}",
+            [str(source)],
+            include_dirs=[str(KERNELS), str(ENGINE), numpy.get_include()],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+            extra_compile_args=[],
+            extra_link_args=[],
+            depends=[str(header) for header in KERNELS.glob("*.h")],
+        )
+        for source in sorted(ENGINE.glob("*.pyx"))
+    ]
+
+
+setup(
+    ext_modules=cythonize(
+        extensions(),
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "embedsignature": True,
+        },
+    ),
+    cmdclass={"build_ext": BuildEngine},
+)
