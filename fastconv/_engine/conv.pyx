@@ -1,0 +1,358 @@
+"""Convolutions from arrays: a planned call holds everything that a repeated signature needs.
+
+    ConvCall                     one signature: shapes, strides, dtype, arguments
+      parts                      one Prepared each; a transposed convolution has one per phase of
+                                 its output, a convolution exactly one
+      pack(weight) -> Packed     the parts' weights in their kernels' order
+      call(x, packed, ...)       views from pointers and strides, then nogil
+
+Nothing is checked here that `functional` has checked already; only what may differ between two
+calls of the same signature (the dtype and contiguity of weight and bias) is looked at.
+"""
+
+import numpy as np
+
+cimport numpy as cnp
+from cpython.exc cimport PyErr_Occurred
+
+from . cimport threads
+from .im2col cimport plan_im2col
+from .kernels cimport FC_ACT_CLIP, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH, FC_ACT_LEAKY_RELU
+from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, FC_ACT_SIGMOID, FC_ACT_SILU, FC_ACT_TANH
+from .memory cimport Buffer, allocate, borrow_workspace, empty_array, return_workspace
+from .op cimport Prepared, fc_call, fc_conv, fc_view
+
+cnp.import_array()
+
+# What a view's data is while only its strides are known: a plan asks whether it is NULL.
+cdef char *PRESENT = <char *> 1
+
+ACTIVATION_CODES = {
+    "none": FC_ACT_NONE,
+    "relu": FC_ACT_RELU,
+    "clip": FC_ACT_CLIP,
+    "leaky_relu": FC_ACT_LEAKY_RELU,
+    "sigmoid": FC_ACT_SIGMOID,
+    "tanh": FC_ACT_TANH,
+    "silu": FC_ACT_SILU,
+    "hardsigmoid": FC_ACT_HARDSIGMOID,
+    "hardswish": FC_ACT_HARDSWISH,
+}
+
+
+cdef class Packed:
+    """Weights in the order of the kernels, one buffer a part; immutable once made."""
+
+    cdef readonly tuple key      # calls with an equal `packing` can share it
+    cdef list buffers
+
+
+cdef class Part:
+    """One prepared operation and where in the result it writes."""
+
+    cdef Prepared op
+    cdef fc_view out                 # strides only
+    cdef fc_view residual
+    cdef ptrdiff_t out_offset        # bytes from the array's first element
+    cdef ptrdiff_t residual_offset
+    cdef object select               # picks the part's weights from the array, None for all
+
+
+cdef struct Axes:
+    # Position of each axis in the array, -1 where the array has none.
+    int batch
+    int channel
+    int space[3]
+
+
+cdef Axes axes_of(geometry) except *:
+    cdef Axes axes
+    cdef int at = 1 if geometry.batched else 0, axis, missing = 3 - geometry.nd
+    axes.batch = 0 if geometry.batched else -1
+    axes.channel = at
+    if geometry.plane:
+        axes.channel = -1
+    elif geometry.channels_last:
+        axes.channel = at + geometry.nd
+    else:
+        at += 1
+    for axis in range(3):
+        axes.space[axis] = -1 if axis < missing else at + axis - missing
+    return axes
+
+
+cdef inline ptrdiff_t stride_of(cnp.ndarray array, int axis) noexcept:
+    return cnp.PyArray_STRIDES(array)[axis] if axis >= 0 else 0
+
+
+cdef fc_view view_of(cnp.ndarray array, Axes axes) noexcept:
+    """The array's strides; `data` stays empty, it differs from call to call."""
+    cdef fc_view view
+    cdef int axis
+    view.data = NULL
+    view.batch = stride_of(array, axes.batch)
+    view.channel = stride_of(array, axes.channel)
+    if axes.channel < 0:
+        view.channel = cnp.PyArray_ITEMSIZE(array)
+    for axis in range(3):
+        view.space[axis] = stride_of(array, axes.space[axis])
+    return view
+
+
+cdef void set_axes(Py_ssize_t *target, tuple values, Py_ssize_t missing) except *:
+    """Spread nd entries over depth, height, width."""
+    cdef int axis, first = 3 - <int> len(values)
+    for axis in range(3):
+        target[axis] = missing if axis < first else values[axis - first]
+
+
+cdef fc_conv conv_of(geometry, int type, activation, bint flush_denormals) except *:
+    cdef fc_conv conv
+    conv.type = type
+    conv.batch = geometry.batch
+    conv.in_channels = geometry.in_channels
+    conv.out_channels = geometry.out_channels
+    conv.groups = geometry.groups
+    set_axes(conv.in_size, geometry.in_size, 1)
+    set_axes(conv.out_size, geometry.out_size, 1)
+    set_axes(conv.kernel, geometry.kernel_size, 1)
+    set_axes(conv.stride, geometry.stride, 1)
+    set_axes(conv.dilation, geometry.dilation, 1)
+    set_axes(conv.pad, geometry.pad_before, 0)
+    conv.activation = ACTIVATION_CODES[activation.kind]
+    conv.alpha = activation.alpha
+    conv.beta = activation.beta
+    conv.flush_denormals = flush_denormals
+    return conv
+
+
+cdef Prepared prepare(choice, const fc_conv *conv, const fc_view *x, const fc_view *out,
+                      const fc_view *residual):
+    """The operation that a choice of `plan.choose` stands for."""
+    if choice.algorithm == "im2col":
+        return plan_im2col(conv, x, out, residual, False)
+    if choice.form == "rows":
+        return plan_im2col(conv, x, out, residual, True)
+    raise ValueError(choice)
+
+
+cdef class ConvCall:
+    """A planned convolution or transposed convolution of one signature.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+        Of the public operation.
+    phases : list of (ConvGeometry, Choice, offset, step, select)
+        The convolutions to run: geometry and choice of each, the first output element and the
+        distance of its neighbours along each spatial axis (nd entries), and what picks its
+        weights (None: all of them).
+    x, out, residual : ndarray
+        Arrays with the signature's strides; residual may be None. Only strides are looked at.
+    dtype : numpy.dtype
+        float32 or float64.
+    activation : Activation
+    flush_denormals : bool
+    """
+
+    cdef readonly tuple packing
+    cdef readonly list choices
+    cdef readonly Py_ssize_t workspace_bytes, packed_bytes
+    cdef list parts
+    cdef object dtype
+    cdef tuple out_shape
+    cdef int typenum
+    cdef Py_ssize_t out_channels
+    cdef fc_view x_view
+    cdef bint empty
+
+    def __init__(self, geometry, phases, cnp.ndarray x, cnp.ndarray out, residual, dtype,
+                 activation, bint flush_denormals):
+        cdef Axes axes = axes_of(geometry)
+        cdef fc_view out_view = view_of(out, axes), residual_view
+        cdef Part part
+        cdef fc_conv conv
+        self.dtype = dtype
+        self.typenum = dtype.num
+        self.out_shape = geometry.out_shape
+        self.out_channels = geometry.out_channels
+        self.empty = 0 in self.out_shape
+        self.x_view = view_of(x, axes)
+        residual_view = view_of(residual, axes) if residual is not None else out_view
+        if residual is not None:
+            residual_view.data = PRESENT
+        self.parts = []
+        self.choices = [phase[1] for phase in phases]
+        for phase_geometry, choice, offset, step, select in phases:
+            part = Part.__new__(Part)
+            part.select = select
+            part.out = every(&out_view, step)
+            part.residual = every(&residual_view, step)
+            part.out_offset = distance(&out_view, offset)
+            part.residual_offset = distance(&residual_view, offset)
+            conv = conv_of(phase_geometry, dtype.itemsize == 8, activation, flush_denormals)
+            part.op = prepare(choice, &conv, &self.x_view, &part.out, &part.residual)
+            self.workspace_bytes = max(self.workspace_bytes, part.op.workspace_bytes)
+            self.packed_bytes += part.op.packed_bytes
+            self.parts.append(part)
+        self.packing = tuple([(<Part> part).op.packing for part in self.parts])
+
+    def accepts(self, x, weight, bias, residual, out, tuple arguments):
+        """Whether these arguments, which have the signature, can be run as they are."""
+        return (
+            readable(x) and type(weight) is cnp.ndarray and exact_integers(arguments)
+            and (bias is None or self.is_bias(bias))
+            and (residual is None or (readable(residual) and self.is_result(residual)))
+            and (out is None or (self.is_result(out) and disjoint(out, x, weight, bias, residual)))
+        )
+
+    cdef bint is_bias(self, bias):
+        return type(bias) is cnp.ndarray and bias.shape == (self.out_channels,) \
+            and bias.dtype.kind in "biuf"
+
+    cdef bint is_result(self, array):
+        return type(array) is cnp.ndarray and array.dtype == self.dtype \
+            and array.shape == self.out_shape
+
+    def pack(self, weight):
+        """Return `weight`, an array of the signature's shape, in the kernels' order."""
+        cdef Packed packed = Packed.__new__(Packed)
+        packed.key = self.packing
+        packed.buffers = [allocate((<Part> part).op.packed_bytes) for part in self.parts]
+        self.pack_into(weight, packed.buffers)
+        return packed
+
+    cdef pack_into(self, weight, list buffers):
+        cdef Part part
+        cdef Buffer buffer
+        cdef cnp.ndarray plain
+        cdef const char *source
+        cdef int code
+        for part, buffer in zip(self.parts, buffers):
+            chosen = weight if part.select is None else part.select(weight)
+            plain = np.ascontiguousarray(chosen, self.dtype)
+            source = <const char *> cnp.PyArray_DATA(plain)
+            with nogil:
+                code = part.op.pack(part.op.blocking, source, buffer.data)
+            raise_for(code)
+
+    def run(self, cnp.ndarray x, weight, Packed packed, bias, residual, out):
+        """Convolve.
+
+        Parameters
+        ----------
+        x, residual, out : ndarray
+            With the signature's shapes, strides and dtype, aligned; the last two may be None.
+        weight : ndarray or None
+            Packed for this call when `packed` is None.
+        packed : Packed or None
+        bias : ndarray or None
+        """
+        cdef cnp.ndarray result = empty_array(self.out_shape, self.dtype) if out is None else out
+        cdef list buffers
+        if self.empty:
+            return result
+        if packed is not None:
+            self.run_parts(x, packed.buffers, bias, residual, result)
+            return result
+        buffers = [borrow_workspace((<Part> part).op.packed_bytes) for part in self.parts]
+        try:
+            self.pack_into(weight, buffers)
+            self.run_parts(x, buffers, bias, residual, result)
+        finally:
+            for buffer in buffers:
+                return_workspace(buffer)
+        return result
+
+    cdef run_parts(self, cnp.ndarray x, list buffers, bias, residual, cnp.ndarray out):
+        cdef fc_call call
+        cdef Part part
+        cdef Prepared op
+        cdef Buffer buffer, workspace = borrow_workspace(self.workspace_bytes * threads.maximum())
+        cdef cnp.ndarray vector
+        cdef int code = threads.FC_OK
+        cdef char *out_data = <char *> cnp.PyArray_DATA(out)
+        call.x = self.x_view
+        call.x.data = <char *> cnp.PyArray_DATA(x)
+        call.workspace = workspace.data
+        call.bias = NULL
+        if bias is not None:
+            vector = self.plain_bias(bias)
+            call.bias = <const char *> cnp.PyArray_DATA(vector)
+        try:
+            for part, buffer in zip(self.parts, buffers):
+                op = part.op
+                call.out = part.out
+                call.out.data = out_data + part.out_offset
+                call.residual = part.residual
+                if residual is not None:
+                    call.residual.data = <char *> cnp.PyArray_DATA(<cnp.ndarray> residual) \
+                        + part.residual_offset
+                call.packed = buffer.data
+                with nogil:
+                    code = op.run(op.blocking, &call)
+                raise_for(code)
+        finally:
+            return_workspace(workspace)
+
+    cdef cnp.ndarray plain_bias(self, bias):
+        """bias as a contiguous aligned vector of the compute dtype."""
+        cdef cnp.ndarray vector = bias
+        if cnp.PyArray_TYPE(vector) == self.typenum and cnp.PyArray_IS_C_CONTIGUOUS(vector) \
+                and cnp.PyArray_ISBEHAVED_RO(vector):
+            return vector
+        return np.ascontiguousarray(bias, self.dtype)
+
+
+cdef bint readable(array) noexcept:
+    """Whether the engine can read an array's memory: aligned, this machine's byte order."""
+    return type(array) is cnp.ndarray and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray> array)
+
+
+cdef bint exact_integers(tuple arguments) noexcept:
+    """Whether no bool or float stands where an equal int was planned (True == 1 == 1.0)."""
+    for value in arguments:
+        kind = type(value)
+        if kind is tuple:
+            if not exact_integers(<tuple> value):
+                return False
+        elif kind is not int and kind is not str and value is not None:
+            return False
+    return True
+
+
+cdef bint disjoint(out, x, weight, bias, residual):
+    """Whether `out` is writeable, aligned, and shares memory with no operand."""
+    if not cnp.PyArray_ISBEHAVED(<cnp.ndarray> out):
+        return False
+    for other in (x, weight, bias, residual):
+        if other is not None and np.may_share_memory(out, other):
+            return False
+    return True
+
+
+cdef fc_view every(const fc_view *whole, tuple step) except *:
+    """The view of every step-th element along the spatial axes."""
+    cdef fc_view view = whole[0]
+    cdef int axis, first = 3 - <int> len(step)
+    for axis in range(first, 3):
+        view.space[axis] *= <Py_ssize_t> step[axis - first]
+    return view
+
+
+cdef ptrdiff_t distance(const fc_view *view, tuple offset) except? -1:
+    """Bytes from a view's first element to the one at a spatial offset."""
+    cdef ptrdiff_t bytes = 0
+    cdef int axis, first = 3 - <int> len(offset)
+    for axis in range(first, 3):
+        bytes += <Py_ssize_t> offset[axis - first] * view.space[axis]
+    return bytes
+
+
+cdef int raise_for(int code) except -1:
+    """Turn an operation's return code into the exception it stands for."""
+    if code == threads.FC_OK:
+        return 0
+    if PyErr_Occurred() == NULL:
+        raise RuntimeError(f"fastconv: the engine stopped with code {code}")
+    return -1

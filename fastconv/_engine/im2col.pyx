@@ -1,0 +1,613 @@
+"""Implicit GEMM by indirection: the column matrix exists only as pointers.
+
+    block of output pixels x panel of output channels = sum over taps of
+        rows of the input, found through pointers[tap][pixel]  x  packed weights[tap][channel][panel]
+
+A task owns a block of pixels and some panels of one group. It fills the pointer table once, then
+per panel runs the register tile over passes of at most 512 multiply-adds, and finishes the sums
+(bias, residual, activation) into the result. Input whose channels are contiguous is read where it
+lies, taps outside it point at a row of zeros; any other input is first gathered, strip by strip,
+into zero-padded channels-last scratch that stays in the cache:
+
+    x --gather--> strip --pointers--> tile --> sums --finish--> out
+    x ------------------- pointers--> tile --> sums --finish--> out      (channels contiguous)
+"""
+
+from . cimport threads
+from .dispatch cimport kernels
+from .kernels cimport FC_MAX_VECTORS, fc_finish_args, fc_gather_args, fc_gemm_args, fc_kernels
+from .kernels cimport fc_pack_args
+from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
+
+from libc.string cimport memset
+
+ctypedef Py_ssize_t index
+
+# A sum is built from chains of at most this many multiply-adds; one longer chain loses a digit.
+cdef index CHAIN = 512
+# Pixels of one block: enough to reuse a panel's weights from L2, few enough to leave it room.
+cdef index BLOCK_PIXELS = 96
+cdef index COPIED_BLOCK_PIXELS = 256
+cdef index STRIP_BYTES = 320 << 10
+cdef index POINTER_BYTES = 256 << 10
+cdef index STRIPE_COLUMNS = 64
+# Work is cut into up to this many tasks of at least this many operations.
+cdef index TASKS = 64
+cdef double TASK_OPERATIONS = 4e6
+
+
+cdef struct Blocking:
+    fc_conv conv
+    const fc_kernels *kernels
+    index element
+    bint merged             # kernel rows are single runs
+    bint copied             # input is gathered into strips
+    bint rows_out           # finish by rows: the result's (and residual's) channels are contiguous
+    index group_in, group_out
+    index taps, depth       # the reduction as the tile sees it: taps runs of depth elements
+    index taps_per_pass, depth_per_pass
+    index panel, panels     # channels of a full panel; panels per group
+    index panels_per_task, panel_tasks
+    index stripe, stripes   # output columns of a stripe
+    index units, blocks, pixels   # each unit is cut into blocks of at most `pixels` pixels
+    index row_step, column_step   # input rows and columns that strips skip where no tap looks
+    index pixel_pitch, row_pitch, slice_pitch
+    index zeros_at, pointers_at, out_rows_at, residual_rows_at, sums_at, workspace
+
+
+cdef struct Pixel:
+    index image, depth, row, column
+
+
+cdef struct Task:
+    const Blocking *b
+    const fc_call *call
+    char *workspace
+    index group, first_panel, last_panel
+    index unit, first, count     # pixels [first, first + count) of the unit
+    index image, depth, stripe_at, stripe_width   # copied units are one stripe of one slice
+
+
+cdef inline index ceil_div(index a, index b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef inline index round_up(index a, index b) noexcept nogil:
+    return ceil_div(a, b) * b
+
+
+# ---------------------------------------------------------------- planning
+
+cdef bint reads_in_place(const fc_conv *conv, const fc_view *x, index element) noexcept:
+    return x.channel == element or conv.in_channels == conv.groups
+
+
+cdef void plan_reduction(Blocking *b) noexcept:
+    """Split taps x depth into chains of at most CHAIN multiply-adds."""
+    cdef const fc_conv *c = &b.conv
+    b.taps = c.kernel[0] * c.kernel[1] * (1 if b.merged else c.kernel[2])
+    b.depth = b.group_in * (c.kernel[2] if b.merged else 1)
+    if b.depth > CHAIN:
+        b.taps_per_pass = 1
+        b.depth_per_pass = CHAIN
+    else:
+        b.taps_per_pass = max(1, CHAIN // max(1, b.depth))
+        b.depth_per_pass = b.depth
+
+
+cdef index strip_rows(const Blocking *b) noexcept nogil:
+    """Input rows that a block's strip holds at most."""
+    cdef const fc_conv *c = &b.conv
+    return ((b.pixels // b.stripe - 1) * c.stride[1]
+            + max(0, c.kernel[1] - 1) * c.dilation[1]) // b.row_step + 1
+
+
+cdef index strip_columns(const Blocking *b) noexcept nogil:
+    cdef const fc_conv *c = &b.conv
+    return ((b.stripe - 1) * c.stride[2] + max(0, c.kernel[2] - 1) * c.dilation[2]) \
+        // b.column_step + 1
+
+
+cdef index strip_bytes(const Blocking *b) noexcept nogil:
+    return max(1, b.conv.kernel[0]) * strip_rows(b) * strip_columns(b) * b.pixel_pitch
+
+
+cdef void plan_copied(Blocking *b, index most) noexcept:
+    """Blocks of whole output rows of a stripe, as many as the strip's share of L2 allows."""
+    cdef const fc_conv *c = &b.conv
+    cdef index columns = c.out_size[2], rows
+    cdef index widest = STRIPE_COLUMNS if c.out_size[1] > 1 else most
+    b.row_step = c.stride[1] if c.kernel[1] == 1 else 1
+    b.column_step = c.stride[2] if c.kernel[2] == 1 else 1
+    b.stripe = columns
+    if columns > widest:
+        b.stripe = min(columns, round_up(ceil_div(columns, ceil_div(columns, widest)), 8))
+    b.stripes = ceil_div(columns, b.stripe)
+    b.pixel_pitch = b.group_in * b.element
+    if not b.merged and b.group_in >= 64:
+        b.pixel_pitch += 64     # neighbouring pixels must not fall into the same cache sets
+    b.units = c.batch * c.out_size[0] * b.stripes
+    rows = max(1, min(most // b.stripe, c.out_size[1]))
+    b.pixels = rows * b.stripe
+    while rows > 1 and strip_bytes(b) > STRIP_BYTES:
+        rows -= 1
+        b.pixels = rows * b.stripe
+    b.blocks = ceil_div(c.out_size[1], rows)
+    b.pixels = ceil_div(c.out_size[1], b.blocks) * b.stripe
+    b.blocks = ceil_div(c.out_size[1], b.pixels // b.stripe)
+    b.row_pitch = strip_columns(b) * b.pixel_pitch
+    b.slice_pitch = strip_rows(b) * b.row_pitch
+
+
+cdef void plan_in_place(Blocking *b, index most) noexcept:
+    """Blocks of equal numbers of pixels over all images."""
+    cdef const fc_conv *c = &b.conv
+    b.stripe = c.out_size[2]
+    b.stripes = 1
+    b.units = 1
+    cdef index pixels = c.batch * c.out_size[0] * c.out_size[1] * c.out_size[2]
+    b.pixels = max(1, ceil_div(pixels, max(1, ceil_div(pixels, most))))
+    b.blocks = ceil_div(pixels, b.pixels)
+
+
+cdef void plan_blocks(Blocking *b) noexcept:
+    """Pixels per block and panels per task, so that there are enough tasks of worthwhile size."""
+    cdef index most = COPIED_BLOCK_PIXELS if b.copied else BLOCK_PIXELS
+    cdef double operations = conv_operations(&b.conv)
+    cdef index wanted = <index> max(1.0, min(<double> TASKS, operations / TASK_OPERATIONS))
+    most = max(8, min(most, POINTER_BYTES // (8 * max(1, b.taps))))
+    while True:
+        if b.copied:
+            plan_copied(b, most)
+        else:
+            plan_in_place(b, most)
+        if b.units * b.blocks * b.conv.groups * b.panels >= wanted or most <= 24:
+            break
+        most = max(24, most // 2)
+    b.panel_tasks = min(b.panels, ceil_div(wanted, max(1, b.units * b.blocks * b.conv.groups)))
+    b.panels_per_task = ceil_div(b.panels, b.panel_tasks)
+    b.panel_tasks = ceil_div(b.panels, b.panels_per_task)
+
+
+cdef void plan_workspace(Blocking *b) noexcept:
+    """Offsets of a thread's scratch: strip, zeros, pointer tables, sums."""
+    cdef index at = round_up(strip_bytes(b), 64) if b.copied else 0
+    b.zeros_at = at
+    at += 0 if b.copied else round_up(b.group_in * b.element, 64)
+    b.pointers_at = at
+    at += round_up(max(1, b.taps) * b.pixels * sizeof(void *), 64)
+    b.out_rows_at = at
+    b.residual_rows_at = at + round_up(b.pixels * sizeof(void *), 64)
+    at += 2 * (b.residual_rows_at - at) if b.rows_out else 0
+    b.sums_at = at
+    b.workspace = round_up(at + b.pixels * b.panel * b.element, 4096) + 64
+
+
+cdef double conv_operations(const fc_conv *c) noexcept nogil:
+    return 2.0 * c.batch * c.out_channels * c.out_size[0] * c.out_size[1] * c.out_size[2] \
+        * (c.in_channels // c.groups) * c.kernel[0] * c.kernel[1] * c.kernel[2]
+
+
+cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *out,
+                          const fc_view *residual, bint merged):
+    cdef Prepared op = Prepared.__new__(Prepared)
+    cdef Blocking *b = <Blocking *> new_blocking(op, sizeof(Blocking))
+    b.conv = conv[0]
+    b.kernels = kernels(conv.type)
+    b.element = 8 if conv.type else 4
+    b.merged = merged
+    b.group_in = conv.in_channels // conv.groups
+    b.group_out = conv.out_channels // conv.groups
+    b.copied = merged or not reads_in_place(conv, x, b.element)
+    b.rows_out = out.channel == b.element and \
+        (residual.data == NULL or residual.channel == b.element)
+    b.panel = b.kernels.gemm.tile_rows[0] * b.kernels.gemm.lanes
+    b.panels = ceil_div(b.group_out, b.panel)
+    plan_reduction(b)
+    plan_blocks(b)
+    plan_workspace(b)
+    op.pack = pack
+    op.run = run
+    op.packed_bytes = packed_group_bytes(b) * conv.groups
+    op.workspace_bytes = b.workspace
+    op.packing = ("panels", conv.type, conv.groups)
+    return op
+
+
+# ---------------------------------------------------------------- weights
+
+cdef inline index panel_width(const Blocking *b, index panel) noexcept nogil:
+    """Elements per packed row of a panel: its channels, rounded up to whole vectors."""
+    return min(b.panel, round_up(b.group_out - panel * b.panel, b.kernels.gemm.lanes))
+
+
+cdef inline index packed_group_bytes(const Blocking *b) noexcept nogil:
+    return round_up(b.group_out, b.kernels.gemm.lanes) * b.taps * b.depth * b.element
+
+
+cdef inline index packed_panel_at(const Blocking *b, index group, index panel) noexcept nogil:
+    return group * packed_group_bytes(b) + panel * b.panel * b.taps * b.depth * b.element
+
+
+cdef struct PackContext:
+    const Blocking *b
+    const char *weight
+    char *packed
+
+
+cdef int pack_task(void *context, index task, int thread) noexcept nogil:
+    cdef PackContext *p = <PackContext *> context
+    cdef const Blocking *b = p.b
+    cdef index group = task // b.panels, panel = task % b.panels
+    cdef fc_pack_args args
+    args.taps = b.conv.kernel[0] * b.conv.kernel[1] * b.conv.kernel[2]
+    args.depth = b.group_in
+    args.row = args.taps * args.depth * b.element
+    args.weight = p.weight + (group * b.group_out + panel * b.panel) * args.row
+    args.channels = min(b.panel, b.group_out - panel * b.panel)
+    args.width = panel_width(b, panel)
+    args.dst = p.packed + packed_panel_at(b, group, panel)
+    b.kernels.gemm.pack(&args)
+    return threads.FC_OK
+
+
+cdef int pack(const void *blocking, const char *weight, char *packed) noexcept nogil:
+    cdef PackContext p
+    p.b = <const Blocking *> blocking
+    p.weight = weight
+    p.packed = packed
+    cdef double bytes = packed_group_bytes(p.b) * p.b.conv.groups
+    return threads.run(pack_task, &p, p.b.conv.groups * p.b.panels, 4 * bytes, False)
+
+
+# ---------------------------------------------------------------- one task
+
+cdef inline Pixel pixel_at(const Task *t, index p) noexcept nogil:
+    """Output coordinates of a unit's pixel."""
+    cdef const fc_conv *c = &t.b.conv
+    cdef Pixel pixel
+    if t.b.copied:
+        pixel.image = t.image
+        pixel.depth = t.depth
+        pixel.row = p // t.stripe_width
+        pixel.column = t.stripe_at + p % t.stripe_width
+        return pixel
+    pixel.column = p % c.out_size[2]
+    p //= c.out_size[2]
+    pixel.row = p % c.out_size[1]
+    p //= c.out_size[1]
+    pixel.depth = p % c.out_size[0]
+    pixel.image = p // c.out_size[0]
+    return pixel
+
+
+cdef inline void next_pixel(const Task *t, Pixel *pixel) noexcept nogil:
+    cdef const fc_conv *c = &t.b.conv
+    pixel.column += 1
+    if t.b.copied:
+        if pixel.column == t.stripe_at + t.stripe_width:
+            pixel.column = t.stripe_at
+            pixel.row += 1
+        return
+    if pixel.column == c.out_size[2]:
+        pixel.column = 0
+        pixel.row += 1
+        if pixel.row == c.out_size[1]:
+            pixel.row = 0
+            pixel.depth += 1
+            if pixel.depth == c.out_size[0]:
+                pixel.depth = 0
+                pixel.image += 1
+
+
+cdef inline char *address(const fc_view *view, const Pixel *pixel) noexcept nogil:
+    return view.data + pixel.image * view.batch + pixel.depth * view.space[0] \
+        + pixel.row * view.space[1] + pixel.column * view.space[2]
+
+
+cdef void gather_strip(const Task *t) noexcept nogil:
+    """Copy the input that the block's taps can see into channels-last scratch, zeros outside."""
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef const fc_view *x = &t.call.x
+    cdef fc_gather_args g
+    cdef index first_row = (t.first // t.stripe_width) * c.stride[1] - c.pad[1]
+    cdef index last_row = ((t.first + t.count - 1) // t.stripe_width) * c.stride[1] - c.pad[1] \
+        + (c.kernel[1] - 1) * c.dilation[1]
+    cdef index first_column = t.stripe_at * c.stride[2] - c.pad[2]
+    cdef index columns = ((t.stripe_width - 1) * c.stride[2] + (c.kernel[2] - 1) * c.dilation[2]) \
+        // b.column_step + 1
+    # columns of the strip that lie inside the input: [inside, inside + g.pixels)
+    cdef index inside = ceil_div(-first_column, b.column_step) if first_column < 0 else 0
+    cdef index end = (c.in_size[2] - first_column + b.column_step - 1) // b.column_step \
+        if first_column < c.in_size[2] else 0
+    cdef index slice, depth, row
+    cdef char *dst
+    cdef const char *source
+    inside = min(inside, columns)
+    end = max(inside, min(end, columns))
+    g.src_pixel = x.space[2] * b.column_step
+    g.src_channel = x.channel
+    g.pixels = end - inside
+    g.channels = b.group_in
+    g.dst_pixel = b.pixel_pitch
+    source = x.data + t.image * x.batch + t.group * b.group_in * x.channel \
+        + (first_column + inside * b.column_step) * x.space[2]
+    for slice in range(c.kernel[0]):
+        depth = t.depth * c.stride[0] - c.pad[0] + slice * c.dilation[0]
+        dst = t.workspace + slice * b.slice_pitch
+        row = first_row
+        while row <= last_row:
+            if depth < 0 or depth >= c.in_size[0] or row < 0 or row >= c.in_size[1]:
+                memset(dst, 0, columns * b.pixel_pitch)
+            else:
+                memset(dst, 0, inside * b.pixel_pitch)
+                g.src = source + depth * x.space[0] + row * x.space[1]
+                g.dst = dst + inside * b.pixel_pitch
+                b.kernels.finish.gather(&g)
+                memset(dst + end * b.pixel_pitch, 0, (columns - end) * b.pixel_pitch)
+            dst += b.row_pitch
+            row += b.row_step
+
+
+cdef void repeat_for_taps(const Blocking *b, const char **pointers, index count, index slice_pitch,
+                          index row_pitch, index column_pitch) noexcept nogil:
+    """From the first tap's pointers the other taps': each is a constant distance away."""
+    cdef const fc_conv *c = &b.conv
+    cdef index columns = 1 if b.merged else c.kernel[2]
+    cdef index slice, row, column, i, distance
+    cdef const char **tap = pointers
+    for slice in range(c.kernel[0]):
+        for row in range(c.kernel[1]):
+            for column in range(columns):
+                distance = slice * slice_pitch + row * row_pitch + column * column_pitch
+                if distance or tap != pointers:
+                    for i in range(count):
+                        tap[i] = pointers[i] + distance
+                tap += b.pixels
+
+
+cdef void point_into_strip(const Task *t, const char **pointers) noexcept nogil:
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index down = c.stride[1] // b.row_step * b.row_pitch
+    cdef index right = c.stride[2] // b.column_step * b.pixel_pitch
+    cdef index i
+    cdef Pixel first = pixel_at(t, t.first), pixel = first
+    for i in range(t.count):
+        pointers[i] = t.workspace + (pixel.row - first.row) * down \
+            + (pixel.column - t.stripe_at) * right
+        next_pixel(t, &pixel)
+    # slices are gathered by tap, rows and columns as they lie (dilation is 1 tap where stepped)
+    repeat_for_taps(b, pointers, t.count, b.slice_pitch, c.dilation[1] * b.row_pitch,
+                    c.dilation[2] * b.pixel_pitch)
+
+
+cdef inline bint inside(index at, index size) noexcept nogil:
+    return 0 <= at < size
+
+
+cdef void point_at_pixel(const Task *t, const Pixel *pixel, const char **pointers) noexcept nogil:
+    """All taps of one pixel, those outside the input at the row of zeros."""
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef const fc_view *x = &t.call.x
+    cdef index slice, row, column, tap = 0
+    cdef Pixel source
+    source.image = pixel.image
+    for slice in range(c.kernel[0]):
+        source.depth = pixel.depth * c.stride[0] - c.pad[0] + slice * c.dilation[0]
+        for row in range(c.kernel[1]):
+            source.row = pixel.row * c.stride[1] - c.pad[1] + row * c.dilation[1]
+            for column in range(c.kernel[2]):
+                source.column = pixel.column * c.stride[2] - c.pad[2] + column * c.dilation[2]
+                pointers[tap] = t.workspace + b.zeros_at
+                if inside(source.depth, c.in_size[0]) and inside(source.row, c.in_size[1]) \
+                        and inside(source.column, c.in_size[2]):
+                    pointers[tap] = address(x, &source) + t.group * b.group_in * x.channel
+                tap += b.pixels
+
+
+cdef bint is_interior(const fc_conv *c, int axis, index at) noexcept nogil:
+    """Whether no tap of this output coordinate falls outside the input."""
+    cdef index first = at * c.stride[axis] - c.pad[axis]
+    return first >= 0 and first + (c.kernel[axis] - 1) * c.dilation[axis] < c.in_size[axis]
+
+
+cdef void point_into_input(const Task *t, const char **pointers) noexcept nogil:
+    """Runs of interior pixels by constant distances, pixels at an edge tap by tap."""
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef const fc_view *x = &t.call.x
+    cdef Pixel pixel = pixel_at(t, t.first), source
+    cdef index i, run = 0
+    memset(t.workspace + b.zeros_at, 0, b.group_in * b.element)
+    for i in range(t.count):
+        if is_interior(c, 2, pixel.column) and is_interior(c, 1, pixel.row) \
+                and is_interior(c, 0, pixel.depth):
+            source.image = pixel.image
+            source.depth = pixel.depth * c.stride[0] - c.pad[0]
+            source.row = pixel.row * c.stride[1] - c.pad[1]
+            source.column = pixel.column * c.stride[2] - c.pad[2]
+            pointers[i] = address(x, &source) + t.group * b.group_in * x.channel
+            run += 1
+        else:
+            point_around(t, pointers + i - run, run)
+            point_at_pixel(t, &pixel, pointers + i)
+            run = 0
+        next_pixel(t, &pixel)
+    point_around(t, pointers + t.count - run, run)
+
+
+cdef void point_around(const Task *t, const char **pointers, index run) noexcept nogil:
+    cdef const fc_conv *c = &t.b.conv
+    cdef const fc_view *x = &t.call.x
+    if run:
+        repeat_for_taps(t.b, pointers, run, c.dilation[0] * x.space[0], c.dilation[1] * x.space[1],
+                        c.dilation[2] * x.space[2])
+
+
+cdef void multiply(const Task *t, index panel) noexcept nogil:
+    """All passes of one panel over the block: sums[pixel][channel]."""
+    cdef const Blocking *b = t.b
+    cdef fc_gemm_args g
+    cdef const char **pointers = <const char **> (t.workspace + b.pointers_at)
+    cdef char *sums = t.workspace + b.sums_at
+    cdef index width = panel_width(b, panel), tap = 0, k, i, rows
+    g.vectors = <int> (width // b.kernels.gemm.lanes)
+    rows = b.kernels.gemm.tile_rows[g.vectors]
+    g.c_row = width * b.element
+    g.a_step = b.pixels
+    g.accumulate = False
+    g.b = t.call.packed + packed_panel_at(b, t.group, panel)
+    if b.taps == 0:
+        memset(sums, 0, t.count * g.c_row)
+    while tap < b.taps:
+        g.taps = min(b.taps_per_pass, b.taps - tap)
+        k = 0
+        while k < b.depth:
+            g.depth = min(b.depth_per_pass, b.depth - k)
+            g.offset = k * b.element
+            i = 0
+            while i < t.count:
+                g.rows = <int> min(rows, t.count - i)
+                g.a = pointers + tap * b.pixels + i
+                g.c = sums + i * g.c_row
+                b.kernels.gemm.tile(&g)
+                i += rows
+            g.b += g.taps * g.depth * g.c_row
+            g.accumulate = True
+            k += b.depth_per_pass
+        tap += g.taps
+
+
+cdef index run_length(const Task *t, const Pixel *pixel, index left) noexcept nogil:
+    """Pixels from this one on that lie at one stride in the result and the residual."""
+    cdef const fc_conv *c = &t.b.conv
+    cdef const fc_call *call = t.call
+    cdef index run = t.stripe_at + t.stripe_width - pixel.column
+    if (t.b.stripes == 1 or not t.b.copied) and call.out.space[1] == c.out_size[2] * call.out.space[2] and \
+            (call.residual.data == NULL or
+             call.residual.space[1] == c.out_size[2] * call.residual.space[2]):
+        run += (c.out_size[1] - 1 - pixel.row) * c.out_size[2]
+    return min(run, left)
+
+
+cdef void finish_planes(const Task *t, fc_finish_args *f, index first_channel) noexcept nogil:
+    """Finish by runs of pixels: each channel's run through one strided store."""
+    cdef const Blocking *b = t.b
+    cdef const fc_call *call = t.call
+    cdef index i = 0, run
+    cdef Pixel pixel
+    f.out_channel = call.out.channel
+    f.out_pixel = call.out.space[2]
+    f.residual = NULL
+    f.residual_channel = call.residual.channel
+    f.residual_pixel = call.residual.space[2]
+    while i < t.count:
+        pixel = pixel_at(t, t.first + i)
+        run = run_length(t, &pixel, t.count - i)
+        f.sums = t.workspace + b.sums_at + i * f.sum_row
+        f.pixels = run
+        f.out = address(&call.out, &pixel) + first_channel * call.out.channel
+        if call.residual.data != NULL:
+            f.residual = address(&call.residual, &pixel) + first_channel * call.residual.channel
+        b.kernels.finish.planes(f)
+        i += run
+
+
+cdef void finish(const Task *t, index panel) noexcept nogil:
+    cdef const Blocking *b = t.b
+    cdef index channel = t.group * b.group_out + panel * b.panel
+    cdef fc_finish_args f
+    f.sum_row = panel_width(b, panel) * b.element
+    f.channels = min(b.panel, b.group_out - panel * b.panel)
+    f.epilogue.bias = t.call.bias + channel * b.element if t.call.bias != NULL else NULL
+    f.epilogue.activation = b.conv.activation
+    f.epilogue.alpha = b.conv.alpha
+    f.epilogue.beta = b.conv.beta
+    if not b.rows_out:
+        finish_planes(t, &f, channel)
+        return
+    f.sums = t.workspace + b.sums_at
+    f.pixels = t.count
+    f.row_offset = f.residual_row_offset = channel * b.element
+    f.out_rows = <char **> (t.workspace + b.out_rows_at)
+    f.residual_rows = NULL
+    if t.call.residual.data != NULL:
+        f.residual_rows = <const char **> (t.workspace + b.residual_rows_at)
+    b.kernels.finish.rows(&f)
+
+
+cdef void point_at_result(const Task *t) noexcept nogil:
+    cdef char **out = <char **> (t.workspace + t.b.out_rows_at)
+    cdef char **residual = <char **> (t.workspace + t.b.residual_rows_at)
+    cdef Pixel pixel = pixel_at(t, t.first)
+    cdef index i
+    for i in range(t.count):
+        out[i] = address(&t.call.out, &pixel)
+        if t.call.residual.data != NULL:
+            residual[i] = address(&t.call.residual, &pixel)
+        next_pixel(t, &pixel)
+
+
+cdef struct RunContext:
+    const Blocking *b
+    const fc_call *call
+
+
+cdef void locate_block(Task *t, index block) noexcept nogil:
+    """Which pixels the task's block holds."""
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index rows = b.pixels // b.stripe
+    if b.copied:
+        t.stripe_at = (t.unit % b.stripes) * b.stripe
+        t.stripe_width = min(b.stripe, c.out_size[2] - t.stripe_at)
+        t.depth = (t.unit // b.stripes) % c.out_size[0]
+        t.image = (t.unit // b.stripes) // c.out_size[0]
+        t.first = block * rows * t.stripe_width
+        t.count = min(rows, c.out_size[1] - block * rows) * t.stripe_width
+        return
+    t.stripe_at = 0
+    t.stripe_width = c.out_size[2]
+    t.first = block * b.pixels
+    t.count = min(b.pixels,
+                  c.batch * c.out_size[0] * c.out_size[1] * c.out_size[2] - t.first)
+
+
+cdef int run_task(void *context, index task, int thread) noexcept nogil:
+    cdef RunContext *r = <RunContext *> context
+    cdef const Blocking *b = r.b
+    cdef Task t
+    cdef index block, panel
+    t.b = b
+    t.call = r.call
+    t.workspace = r.call.workspace + thread * b.workspace
+    block = task % b.blocks
+    task //= b.blocks
+    t.unit = task % b.units
+    task //= b.units
+    t.first_panel = (task % b.panel_tasks) * b.panels_per_task
+    t.last_panel = min(t.first_panel + b.panels_per_task, b.panels)
+    t.group = task // b.panel_tasks
+    locate_block(&t, block)
+    if b.copied:
+        gather_strip(&t)
+        point_into_strip(&t, <const char **> (t.workspace + b.pointers_at))
+    else:
+        point_into_input(&t, <const char **> (t.workspace + b.pointers_at))
+    if b.rows_out:
+        point_at_result(&t)
+    for panel in range(t.first_panel, t.last_panel):
+        multiply(&t, panel)
+        finish(&t, panel)
+    return threads.FC_OK
+
+
+cdef int run(const void *blocking, const fc_call *call) noexcept nogil:
+    cdef RunContext r
+    r.b = <const Blocking *> blocking
+    r.call = call
+    cdef index tasks = r.b.conv.groups * r.b.panel_tasks * r.b.units * r.b.blocks
+    return threads.run(run_task, &r, tasks, conv_operations(&r.b.conv), r.b.conv.flush_denormals)

@@ -1,0 +1,246 @@
+"""From checked arguments to a result: the way every convolution takes.
+
+A call looks its signature up in one bounded cache of planned calls. Only a new signature, or
+arguments that need converting first (lists, integers, unaligned or overlapping arrays), goes the
+long way:
+
+    arguments -> _check -> ConvGeometry -> phases -> plan.choose -> ConvCall -> cache
+    signature ------------------------------------------------------> ConvCall.run -> result
+"""
+
+import math
+import os
+import sys
+
+import numpy as np
+
+from .. import plan
+from .._engine import dispatch
+from .._engine.conv import ConvCall
+from ..config import check_precision, get_precision
+from ._cache import BoundedCache
+from ._check import (
+    as_array,
+    check_bias,
+    check_out,
+    check_residual,
+    compute_dtype,
+    conv_geometry,
+    conv_transpose_geometry,
+    parse_activation,
+)
+from ._phases import convolution_phases, transposed_phases
+
+_calls = BoundedCache(512)
+_verbose = os.environ.get("FASTCONV_VERBOSE", "0") not in ("", "0")
+
+
+def convolve(op, x, weight, bias, residual, out, precision, arguments, packed=None):
+    """Run a convolution or transposed convolution.
+
+    Parameters
+    ----------
+    op : str
+        Public name; its last digit but one is the number of spatial axes.
+    x, weight, bias, residual, out
+        As the public function got them.
+    precision : str or None
+    arguments : tuple
+        (stride, padding, dilation, groups, layout, algorithm, activation), and output_padding for
+        transposed convolutions.
+    packed : dict, optional
+        Where a prepared convolution keeps its packed weights, by `ConvCall.packing`.
+    """
+    if precision is None:
+        precision = get_precision()
+    try:
+        key = _signature(op, x, weight, residual, out, precision, arguments)
+        planned = _calls[key]
+    except (KeyError, TypeError, AttributeError):
+        planned = None
+    if planned is None or not planned.accepts(x, weight, bias, residual, out, arguments):
+        return _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, packed)
+    return _run(planned, x, weight, bias, residual, out, packed)
+
+
+def shape_only(shape, dtype):
+    """Return a stand-in for a C-contiguous array: shape and strides, but no memory behind them."""
+    strides, step = [], np.dtype(dtype).itemsize
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    seed = np.zeros(1, dtype)
+    return np.lib.stride_tricks.as_strided(seed, shape, tuple(reversed(strides)), writeable=False)
+
+
+def _signature(op, x, weight, residual, out, precision, arguments):
+    return (
+        op, x.shape, x.strides, x.dtype, weight.shape, weight.dtype, precision, arguments,
+        None if residual is None else residual.strides,
+        None if out is None else out.strides,
+    )
+
+
+def _run(planned, x, weight, bias, residual, out, packed):
+    if packed is None:
+        return planned.run(x, weight, None, bias, residual, out)
+    weights = packed.get(planned.packing)
+    if weights is None:
+        weights = packed.setdefault(planned.packing, planned.pack(weight))
+    return planned.run(x, None, weights, bias, residual, out)
+
+
+def _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, packed):
+    """Check everything, turn operands into plain arrays of the compute dtype, plan, run."""
+    x, weight = as_array(op, "x", x), as_array(op, "weight", weight)
+    dtype = compute_dtype(op, x, weight)
+    geometry = _geometry(op, x.shape, weight.shape, arguments)
+    bias = check_bias(op, bias, geometry.out_channels)
+    residual = check_residual(op, residual, geometry.out_shape)
+    check_out(op, out, geometry.out_shape, dtype)
+    exact = x.dtype.kind not in "f" and weight.dtype.kind not in "f"
+    x = _plain(x, dtype)
+    residual = None if residual is None else _plain(residual, dtype)
+    target = out
+    if out is not None and not _writable_in_place(out, x, weight, bias, residual):
+        target = np.empty_like(out, order="C")
+    try:
+        key = _signature(op, x, weight, residual, target, precision, arguments)
+        planned = _calls.get(key)
+    except TypeError:  # an argument is a list
+        key = planned = None
+    if planned is None:
+        planned = plan_call(op, x, weight, residual, target, precision, arguments, exact)
+        if key is not None:
+            _calls.remember(key, planned)
+    result = _run(planned, x, weight, bias, residual, target, packed)
+    if target is not out:
+        out[...] = result
+        return out
+    return result
+
+
+def _plain(array, dtype):
+    """`array` itself where the engine can read it, else a copy in the compute dtype."""
+    if array.dtype == dtype and array.dtype.isnative and array.flags.aligned:
+        return np.asarray(array)
+    return array.astype(dtype)
+
+
+def _writable_in_place(out, x, weight, bias, residual):
+    """Whether writing `out` piece by piece cannot change what is still to be read.
+
+    A residual at the very same place is fine: each element is read just before it is written.
+    """
+    if not out.flags.aligned or (out.size > 1 and 0 in out.strides):
+        return False
+    same = residual is not None and (
+        residual.__array_interface__["data"][0] == out.__array_interface__["data"][0]
+        and residual.strides == out.strides
+    )
+    others = [x, weight, bias, None if same else residual]
+    return not any(other is not None and np.may_share_memory(out, other) for other in others)
+
+
+def _geometry(op, x_shape, weight_shape, arguments):
+    nd = int(op[-2])
+    stride, padding, dilation, groups, layout, _, _, *output_padding = arguments
+    if output_padding:
+        return conv_transpose_geometry(op, nd, x_shape, weight_shape, stride, padding,
+                                       output_padding[0], groups, dilation, layout)
+    return conv_geometry(op, nd, x_shape, weight_shape, stride, padding, dilation, groups, layout)
+
+
+def plan_call(op, x, weight, residual, out, precision, arguments, exact=False):
+    """Plan a call; see `convolve` for the parameters.
+
+    Parameters
+    ----------
+    exact : bool
+        Neither operand is floating: "auto" keeps sums of integers exact.
+
+    Returns
+    -------
+    PlannedCall
+    """
+    check_precision(op, precision)
+    geometry = _geometry(op, x.shape, weight.shape, arguments)
+    algorithm, activation = arguments[5], parse_activation(op, arguments[6])
+    dtype = compute_dtype(op, x, weight)
+    transposed = len(arguments) > 7
+    phases = transposed_phases(geometry) if transposed else convolution_phases(geometry)
+    contiguous = _channel_stride(x, geometry) == dtype.itemsize
+    planned = []
+    for phase in phases:
+        problem = _problem(phase.geometry, contiguous, dispatch.lanes(dtype))
+        choice = plan.choose(problem, algorithm, precision, exact)
+        planned.append((phase.geometry, choice, phase.offset, phase.step, phase.select))
+    result = shape_only(geometry.out_shape, dtype) if out is None else out
+    call = PlannedCall(geometry, planned, x, result, residual, dtype, activation,
+                       precision != "highest")
+    call.describe(geometry, precision, str(dtype))
+    if _verbose:
+        head = f"fastconv: {op} {x.shape} {dtype}, weight {weight.shape}: "
+        print(head + str(call.explain()).replace("\n", "; "), file=sys.stderr)
+    return call
+
+
+class PlannedCall(ConvCall):
+    """A ConvCall that can explain itself."""
+
+    def describe(self, geometry, precision, dtype):
+        """Keep what `explain` needs."""
+        self._facts = geometry, precision, dtype
+
+    def explain(self):
+        """Return the Plan; of a transposed convolution, that of its largest phase."""
+        geometry, precision, dtype = self._facts
+        choice = self.choices[0]
+        columns = dispatch.gemm_tiles(dtype)[-1]
+        taps = math.prod(geometry.kernel_size) * geometry.in_channels // geometry.groups
+        windows = geometry.batch * math.prod(geometry.out_size)
+        return plan.Plan(
+            algorithm=choice.algorithm,
+            form=choice.form,
+            tile=f"F({choice.tile},3)" if choice.tile else f"{columns[0]}x{columns[1]}",
+            isa=dispatch.isa(),
+            workspace_bytes=self.workspace_bytes,
+            packed_bytes=self.packed_bytes,
+            flops=2 * windows * geometry.out_channels * taps,
+            precision=precision,
+            unused=_unused(geometry),
+            reason=choice.reason,
+        )
+
+
+def _unused(geometry):
+    """Rows and columns at the input's end, padding included, that no window reaches."""
+    axes = zip(geometry.in_size, geometry.kernel_size, geometry.stride, geometry.dilation,
+               geometry.pad_before, geometry.pad_after, strict=True)
+    return tuple((n + a + b - d * (k - 1) - 1) % s for n, k, s, d, a, b in axes)
+
+
+def _channel_stride(x, geometry):
+    if geometry.plane:
+        return x.itemsize
+    first = 1 if geometry.batched else 0
+    return x.strides[-1 if geometry.channels_last else first]
+
+
+def _problem(geometry, channels_contiguous, lanes):
+    def three(values, missing=1):
+        return (missing,) * (3 - geometry.nd) + tuple(values)
+
+    return plan.Problem(
+        op=geometry.op,
+        batch=geometry.batch,
+        in_channels=geometry.in_channels,
+        out_channels=geometry.out_channels,
+        groups=geometry.groups,
+        kernel=three(geometry.kernel_size),
+        stride=three(geometry.stride),
+        dilation=three(geometry.dilation),
+        out_size=three(geometry.out_size),
+        channels_contiguous=channels_contiguous,
+        lanes=lanes,
+    )

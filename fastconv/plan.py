@@ -1,0 +1,195 @@
+"""The choice of algorithm: pure functions of shapes, dtype, memory order and precision.
+
+`choose` never looks at data or at the number of threads, so the same call takes the same way (and
+gives the same bits) everywhere on one machine. Each way carries the reason for it, which
+`explain_conv2d` and FASTCONV_VERBOSE=1 show.
+
+    algorithm  form        how
+    direct     rows        few input channels: kernel rows of a padded copy are runs of a GEMM
+    direct     planes      single planes: vectors along the width
+    direct     depthwise   one channel a group, channels last: vectors along the channels
+    im2col     pointers    implicit GEMM through pointers to pixels
+    winograd   F(m,3)      3-wide stride-1 kernels with fewer multiplications
+"""
+
+from typing import NamedTuple
+
+ALGORITHMS = ("auto", "direct", "im2col", "winograd")
+
+
+class Choice(NamedTuple):
+    """What to run: the algorithm, its form, Winograd's output tile (0 elsewhere), and why."""
+
+    algorithm: str
+    form: str
+    tile: int
+    reason: str
+
+
+class Plan(NamedTuple):
+    """How a convolution will run; what `explain_conv2d` returns.
+
+    Attributes
+    ----------
+    algorithm, form : str
+        The method and its variant.
+    tile : str
+        Register tile or Winograd tile.
+    isa : str
+        Instruction-set level.
+    workspace_bytes : int
+        Scratch memory per thread.
+    packed_bytes : int
+        Size of the packed weights.
+    flops : int
+        Floating-point operations of the definition: 2 per multiply-add, whatever the algorithm.
+    precision : str
+        The precision asked for.
+    unused : tuple
+        Input rows and columns at the end that no window reaches, one number an axis.
+    reason : str
+        Why this algorithm.
+    """
+
+    algorithm: str
+    form: str
+    tile: str
+    isa: str
+    workspace_bytes: int
+    packed_bytes: int
+    flops: int
+    precision: str
+    unused: tuple
+    reason: str
+
+    def __str__(self):
+        lines = [
+            f"{self.algorithm} ({self.form}): {self.reason}",
+            f"tile {self.tile}, {self.isa}, precision {self.precision}",
+            f"{self.flops / 1e6:,.1f} MFLOP, workspace {self.workspace_bytes / 1024:,.0f} KiB a "
+            f"thread, packed weights {self.packed_bytes / 1024:,.0f} KiB",
+        ]
+        if any(self.unused):
+            left = " x ".join(map(str, self.unused))
+            lines.append(f"input left over at the end, reached by no window: {left}")
+        return "\n".join(lines)
+
+
+class Problem(NamedTuple):
+    """What a choice may depend on; spatial tuples have three entries (depth, height, width)."""
+
+    op: str
+    batch: int
+    in_channels: int
+    out_channels: int
+    groups: int
+    kernel: tuple
+    stride: tuple
+    dilation: tuple
+    out_size: tuple
+    channels_contiguous: bool
+    lanes: int
+
+    @property
+    def group_in(self):
+        """Input channels of one group."""
+        return self.in_channels // self.groups
+
+    @property
+    def group_out(self):
+        """Output channels of one group."""
+        return self.out_channels // self.groups
+
+
+def is_depthwise(p):
+    """Whether every input channel is a group of its own, with one output channel each."""
+    return p.groups > 1 and p.group_in == 1 and p.group_out == 1
+
+
+def choose_direct(p):
+    """The form of the direct algorithm that suits a problem; there is always one."""
+    if is_depthwise(p) and p.channels_contiguous:
+        return Choice("direct", "depthwise", 0, "one channel a group, channels contiguous")
+    narrow = p.group_in == 1 or p.group_out < p.lanes // 4
+    if narrow or p.dilation[2] > 1 or p.kernel[2] == 0:
+        return Choice("direct", "planes", 0, "few channels: vectors along the width")
+    return Choice("direct", "rows", 0, "each kernel row is one run of width x channels")
+
+
+def winograd_refusal(p, precision):
+    """Why Winograd cannot run a problem, or None where it can."""
+    if precision == "highest":
+        return 'precision "highest" keeps to direct and im2col'
+    if any(s != 1 for s in p.stride):
+        return f"it needs stride 1, got stride {trimmed(p.stride)}"
+    if any(d != 1 for d, k in zip(p.dilation, p.kernel, strict=True) if k > 1):
+        return f"it needs dilation 1, got dilation {trimmed(p.dilation)}"
+    if p.kernel not in ((1, 3, 3), (1, 1, 3), (1, 3, 1)):
+        return f"it needs a 3x3, 1x3 or 3x1 kernel, got {'x'.join(map(str, trimmed(p.kernel)))}"
+    return None
+
+
+def trimmed(axes):
+    """Three spatial entries without the leading ones that a 1-D or 2-D convolution adds."""
+    while len(axes) > 2 and axes[0] == 1:
+        axes = axes[1:]
+    return axes
+
+
+def winograd_tile(p):
+    """Output tile m of F(m, 3), or 0 where the transforms would cost more than they save."""
+    if p.group_in < 16 or p.group_out < 16:
+        return 0
+    rows, columns = p.out_size[1:]
+    if rows * columns * p.batch < 100:
+        return 0
+    return 4
+
+
+def choose(p, algorithm, precision, exact=False):
+    """Choose how to run a convolution.
+
+    Parameters
+    ----------
+    p : Problem
+    algorithm : {"auto", "direct", "im2col", "winograd"}
+        What the caller asked for.
+    precision : {"highest", "high", "medium"}
+    exact : bool
+        Neither operand is floating: sums of integers stay exact without Winograd.
+
+    Raises
+    ------
+    ValueError
+        When `algorithm` is unknown or cannot do the job.
+    """
+    if algorithm not in ALGORITHMS:
+        known = ", ".join(f'"{name}"' for name in ALGORITHMS)
+        raise ValueError(f"{p.op}: algorithm must be one of {known}, got {algorithm!r}")
+    refusal = winograd_refusal(p, precision)
+    if algorithm == "winograd":
+        if refusal:
+            raise ValueError(f'{p.op}: algorithm="winograd" cannot run this: {refusal}')
+        return Choice("winograd", "", winograd_tile(p) or 2, "asked for")
+    if algorithm == "direct":
+        return choose_direct(p)._replace(reason="asked for")
+    if algorithm == "im2col":
+        return Choice("im2col", "pointers", 0, "asked for")
+    return choose_auto(p, refusal, exact)
+
+
+def choose_auto(p, refusal, exact):
+    """The rule behind algorithm="auto", first match wins."""
+    if is_depthwise(p) or p.group_in == 1:
+        return choose_direct(p)
+    if p.group_in < p.lanes and p.kernel[2] > 1:
+        direct = choose_direct(p)
+        if direct.form == "rows":
+            return direct._replace(reason="few input channels: kernel rows as single runs")
+    if not refusal and not exact:
+        tile = winograd_tile(p)
+        if tile:
+            reason = f"3-wide, stride 1, {p.group_in} -> {p.group_out} channels: F({tile},3) saves "
+            return Choice("winograd", "", tile, reason + "most multiplications")
+    why = refusal if refusal and p.kernel[1:] == (3, 3) else "dense channels: implicit GEMM"
+    return Choice("im2col", "pointers", 0, why)
