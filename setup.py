@@ -21,6 +21,7 @@ KERNELS = ENGINE / "kernels"
 IS_X86 = platform.machine().lower() in {"x86_64", "amd64"}
 
 COMMON_FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+KERNEL_FLAGS = COMMON_FLAGS + ["-Wall", "-Wextra"]
 LEVEL_FLAGS = {"baseline": []}
 if IS_X86:
     LEVEL_FLAGS["avx2"] = ["-mavx2", "-mfma"]
@@ -58,7 +59,7 @@ class BuildEngine(build_ext):
             [str(KERNELS / "registry.c")],
             output_dir=self.build_temp,
             macros=[("FC_HAVE_X86", None)] if IS_X86 else [],
-            extra_postargs=COMMON_FLAGS,
+            extra_postargs=KERNEL_FLAGS,
         )
         families = sorted(str(p) for p in KERNELS.glob("*.c") if p.name != "registry.c")
         for level, flags in LEVEL_FLAGS.items():
@@ -67,7 +68,7 @@ class BuildEngine(build_ext):
                     families,
                     output_dir=os.path.join(self.build_temp, f"{level}-{bits}"),
                     macros=[("FC_LEVEL", level), ("FC_DTYPE", str(bits))],
-                    extra_postargs=COMMON_FLAGS + flags,
+                    extra_postargs=KERNEL_FLAGS + flags,
                 )
         return objects
 

@@ -45,47 +45,76 @@ FC_INLINE void store_strided(char *p, ptrdiff_t step, vec v, ptrdiff_t count) {
     for (ptrdiff_t i = 0; i < FC_LANES && i < count; i++) *(real *)(p + i * step) = lanes[i];
 }
 
+/* FC_LANES x FC_LANES values with rows `row` bytes apart, transposed; what lies past the last row
+ * or column reads as zero. `whole` is a constant: whole blocks stay in registers. */
+FC_INLINE void load_transposed(vec block[FC_LANES], const int whole, const char *src, ptrdiff_t row,
+                               ptrdiff_t rows, ptrdiff_t columns) {
+    if (whole) {
+        FC_UNROLL for (int i = 0; i < FC_LANES; i++) block[i] = load((const real *)(src + i * row));
+    } else {
+        for (int i = 0; i < FC_LANES; i++)
+            block[i] = i < rows ? load_upto((const real *)(src + i * row), columns) : (vec){0};
+    }
+    transpose(block);
+}
+
+/* One channel's run of at most FC_LANES pixels through the epilogue to the result. */
+FC_INLINE void finish_channel(const fc_finish_args *f, vec v, ptrdiff_t c, ptrdiff_t p) {
+    const real *bias = (const real *)f->epilogue.bias;
+    const ptrdiff_t pixels = f->pixels - p;
+    if (bias) v += bias[c];
+    if (f->residual)
+        v += load_strided(f->residual + c * f->residual_channel + p * f->residual_pixel,
+                          f->residual_pixel, pixels);
+    store_strided(f->out + c * f->out_channel + p * f->out_pixel, f->out_pixel,
+                  activate(v, &f->epilogue), pixels);
+}
+
+FC_INLINE void planes_block(const fc_finish_args *f, const int whole, ptrdiff_t c0, ptrdiff_t p0) {
+    const ptrdiff_t channels = f->channels - c0;
+    vec block[FC_LANES];
+    load_transposed(block, whole, f->sums + p0 * f->sum_row + c0 * (ptrdiff_t)sizeof(real),
+                    f->sum_row, f->pixels - p0, channels);
+    if (whole) {
+        FC_UNROLL for (int i = 0; i < FC_LANES; i++) finish_channel(f, block[i], c0 + i, p0);
+    } else {
+        for (int i = 0; i < FC_LANES && i < channels; i++) finish_channel(f, block[i], c0 + i, p0);
+    }
+}
+
 static void planes(const fc_finish_args *f) {
-    const fc_epilogue *e = &f->epilogue;
-    const real *bias = (const real *)e->bias;
-    for (ptrdiff_t c0 = 0; c0 < f->channels; c0 += FC_LANES) {
+    for (ptrdiff_t c0 = 0; c0 < f->channels; c0 += FC_LANES)
         for (ptrdiff_t p0 = 0; p0 < f->pixels; p0 += FC_LANES) {
-            const ptrdiff_t pixels = f->pixels - p0, channels = f->channels - c0;
-            vec block[FC_LANES];
-            for (int i = 0; i < FC_LANES; i++) {
-                const real *sums = (const real *)(f->sums + (p0 + i) * f->sum_row) + c0;
-                block[i] = i < pixels ? load_upto(sums, channels) : (vec){0};
-            }
-            transpose(block);
-            for (int i = 0; i < FC_LANES && i < channels; i++) {
-                vec v = block[i];
-                if (bias) v += bias[c0 + i];
-                if (f->residual)
-                    v += load_strided(f->residual + (c0 + i) * f->residual_channel +
-                                          p0 * f->residual_pixel,
-                                      f->residual_pixel, pixels);
-                store_strided(f->out + (c0 + i) * f->out_channel + p0 * f->out_pixel, f->out_pixel,
-                              activate(v, e), pixels);
-            }
+            if (f->pixels - p0 >= FC_LANES && f->channels - c0 >= FC_LANES)
+                planes_block(f, 1, c0, p0);
+            else
+                planes_block(f, 0, c0, p0);
         }
+}
+
+FC_INLINE void gather_block(const fc_gather_args *g, const int whole, ptrdiff_t c0, ptrdiff_t p0) {
+    const ptrdiff_t pixels = g->pixels - p0, channels = g->channels - c0;
+    const ptrdiff_t element = sizeof(real);
+    vec block[FC_LANES];
+    load_transposed(block, whole, g->src + c0 * g->src_channel + p0 * element, g->src_channel,
+                    channels, pixels);
+    char *dst = g->dst + p0 * g->dst_pixel + c0 * element;
+    if (whole) {
+        FC_UNROLL for (int i = 0; i < FC_LANES; i++) store((real *)(dst + i * g->dst_pixel), block[i]);
+    } else {
+        for (int i = 0; i < FC_LANES && i < pixels; i++)
+            store_upto((real *)(dst + i * g->dst_pixel), block[i], channels);
     }
 }
 
 static void gather_transposed(const fc_gather_args *g) {
-    for (ptrdiff_t p0 = 0; p0 < g->pixels; p0 += FC_LANES) {
-        const ptrdiff_t pixels = g->pixels - p0;
+    for (ptrdiff_t p0 = 0; p0 < g->pixels; p0 += FC_LANES)
         for (ptrdiff_t c0 = 0; c0 < g->channels; c0 += FC_LANES) {
-            const ptrdiff_t channels = g->channels - c0;
-            vec block[FC_LANES];
-            for (int i = 0; i < FC_LANES; i++) {
-                const char *src = g->src + (c0 + i) * g->src_channel + p0 * (ptrdiff_t)sizeof(real);
-                block[i] = i < channels ? load_upto((const real *)src, pixels) : (vec){0};
-            }
-            transpose(block);
-            for (int i = 0; i < FC_LANES && i < pixels; i++)
-                store_upto((real *)(g->dst + (p0 + i) * g->dst_pixel) + c0, block[i], channels);
+            if (g->pixels - p0 >= FC_LANES && g->channels - c0 >= FC_LANES)
+                gather_block(g, 1, c0, p0);
+            else
+                gather_block(g, 0, c0, p0);
         }
-    }
 }
 
 static void gather_strided(const fc_gather_args *g) {
@@ -99,9 +128,12 @@ static void gather_strided(const fc_gather_args *g) {
 static void gather(const fc_gather_args *g) {
     const ptrdiff_t element = sizeof(real);
     if (g->src_channel == element) {
-        for (ptrdiff_t p = 0; p < g->pixels; p++)
-            memcpy(g->dst + p * g->dst_pixel, g->src + p * g->src_pixel, g->channels * sizeof(real));
-    } else if (g->src_pixel == element && g->channels >= FC_LANES / 4) {
+        const int dense = g->src_pixel == g->channels * element && g->dst_pixel == g->src_pixel;
+        const ptrdiff_t runs = dense ? 1 : g->pixels;
+        const size_t bytes = (size_t)(g->channels * element * (dense ? g->pixels : 1));
+        for (ptrdiff_t p = 0; p < runs; p++)
+            memcpy(g->dst + p * g->dst_pixel, g->src + p * g->src_pixel, bytes);
+    } else if (g->src_pixel == element && g->channels >= 2) {
         gather_transposed(g);
     } else {
         gather_strided(g);
