@@ -7,6 +7,7 @@ fastconv/_engine/kernels/*.c into one object per (family, level, type), link the
 
 import os
 import platform
+import runpy
 import sys
 import tempfile
 from pathlib import Path
@@ -61,6 +62,7 @@ class BuildEngine(build_ext):
             macros=[("FC_HAVE_X86", None)] if IS_X86 else [],
             extra_postargs=KERNEL_FLAGS,
         )
+        generated = self.generated_headers()
         families = sorted(str(p) for p in KERNELS.glob("*.c") if p.name != "registry.c")
         for level, flags in LEVEL_FLAGS.items():
             for bits in ELEMENT_BITS:
@@ -68,9 +70,19 @@ class BuildEngine(build_ext):
                     families,
                     output_dir=os.path.join(self.build_temp, f"{level}-{bits}"),
                     macros=[("FC_LEVEL", level), ("FC_DTYPE", str(bits))],
+                    include_dirs=[generated],
                     extra_postargs=KERNEL_FLAGS + flags,
                 )
         return objects
+
+    def generated_headers(self):
+        """Write the headers that Python computes into the build folder; return where they are."""
+        folder = Path(self.build_temp, "generated")
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in sorted(ENGINE.glob("*_matrices.py")):
+            header = runpy.run_path(str(source))["c_header"]()
+            (folder / f"{source.stem}.h").write_text(header)
+        return str(folder)
 
     def openmp_flags(self):
         """The flag that compiles and links an OpenMP program here, or none with a note."""

@@ -16,6 +16,8 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_Occurred
 
 from . cimport threads
+from .depthwise cimport plan_depthwise
+from .direct cimport plan_planes
 from .im2col cimport plan_im2col
 from .kernels cimport FC_ACT_CLIP, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH, FC_ACT_LEAKY_RELU
 from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, FC_ACT_SIGMOID, FC_ACT_SILU, FC_ACT_TANH
@@ -129,10 +131,14 @@ cdef fc_conv conv_of(geometry, int type, activation, bint flush_denormals) excep
 cdef Prepared prepare(choice, const fc_conv *conv, const fc_view *x, const fc_view *out,
                       const fc_view *residual):
     """The operation that a choice of `plan.choose` stands for."""
-    if choice.algorithm == "im2col":
+    if choice.form == "pointers":
         return plan_im2col(conv, x, out, residual, False)
     if choice.form == "rows":
         return plan_im2col(conv, x, out, residual, True)
+    if choice.form == "planes":
+        return plan_planes(conv, x, out, residual)
+    if choice.form == "depthwise":
+        return plan_depthwise(conv, x, out, residual)
     raise ValueError(choice)
 
 

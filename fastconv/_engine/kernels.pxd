@@ -1,5 +1,8 @@
 # The C kernels as the drivers see them; kernels/kernels.h has the contracts.
 
+from .direct_kernels cimport fc_direct_kernels
+from .winograd_kernels cimport fc_winograd_kernels
+
 cdef extern from "kernels.h" nogil:
     int FC_MAX_VECTORS
     int FC_ACT_NONE, FC_ACT_RELU, FC_ACT_CLIP, FC_ACT_LEAKY_RELU, FC_ACT_SIGMOID
@@ -75,5 +78,7 @@ cdef extern from "kernels.h" nogil:
         const char *level
         const fc_gemm_kernels *gemm
         const fc_finish_kernels *finish
+        const fc_winograd_kernels *winograd
+        const fc_direct_kernels *direct
 
     const fc_kernels *fc_kernels_for(int level, int type)

@@ -96,7 +96,9 @@ typedef struct {
     void (*gather)(const fc_gather_args *);
 } fc_finish_kernels;
 
+#include "direct.h"
 #include "families.h"
+#include "winograd.h"
 
 typedef struct {
     const char *level;

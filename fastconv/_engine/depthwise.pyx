@@ -1,0 +1,277 @@
+"""Direct depthwise convolution of channels-last memory: vectors along the channels.
+
+One input channel for each output channel. Windows are read where they lie: an output row's inner
+columns through one pointer and two distances a kernel row, its columns at an edge tap by tap, and
+whatever is outside the input from a row of zeros.
+
+    x --windows--> tile --> out             (channels contiguous in the result)
+    x --windows--> tile --> sums --finish--> out
+
+Chains of at most 512 multiply-adds in the order kernel depth, height, width, added in order, at an
+edge as inside. Padding is multiplied like any other zero.
+"""
+
+from libc.string cimport memset
+
+from . cimport threads
+from .direct cimport address, ceil_div, clamp, conv_work, epilogue_of, index, plan_planes, round_up
+from .direct_kernels cimport fc_depthwise_args, fc_direct_kernels, fc_window_row
+from .dispatch cimport kernels
+from .kernels cimport fc_finish_args, fc_kernels, fc_pack_args
+from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
+
+cdef index CHAIN = 512
+# Work is cut into up to this many tasks of at least this many operations.
+cdef index TASKS = 64
+cdef double TASK_OPERATIONS = 2e5
+# Window tables grow with the kernel: from here on planes are the better form.
+cdef index MOST_TAPS = 4096
+
+
+# ---------------------------------------------------------------- planning
+
+cdef struct Depthwise:
+    fc_conv conv
+    const fc_kernels *kernels
+    index element
+    index rows, chain_rows            # kernel rows: depth x height; those of one chain
+    index padded                      # packed channels: whole vectors
+    index inner, inner_end            # output columns whose windows lie inside the input's rows
+    index task_rows, row_blocks       # output rows of a task
+    bint in_place                     # the kernel writes the result; else sums go through finish
+    index zeros_at, windows_at, sums_at, workspace
+
+
+cdef Prepared plan_depthwise(const fc_conv *conv, const fc_view *x, const fc_view *out,
+                             const fc_view *residual):
+    cdef index element = 8 if conv.type else 4
+    cdef index taps = conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
+    if x.channel != element or conv.in_channels != conv.groups \
+            or conv.out_channels != conv.groups or taps > MOST_TAPS or conv.kernel[2] > CHAIN:
+        return plan_planes(conv, x, out, residual)
+    cdef Prepared op = Prepared.__new__(Prepared)
+    cdef Depthwise *b = <Depthwise *> new_blocking(op, sizeof(Depthwise))
+    b.conv = conv[0]
+    b.kernels = kernels(conv.type)
+    b.element = element
+    b.rows = conv.kernel[0] * conv.kernel[1] if taps else 0
+    b.chain_rows = max(1, CHAIN // max(1, conv.kernel[2]))
+    b.padded = round_up(conv.out_channels, b.kernels.direct.lanes)
+    b.in_place = out.channel == element and (residual.data == NULL or residual.channel == element)
+    plan_inner(b)
+    plan_tasks(b)
+    b.zeros_at = 0
+    b.windows_at = b.padded * element
+    b.sums_at = b.windows_at + round_up(max(1, taps) * sizeof(fc_window_row), 64)
+    b.workspace = b.sums_at
+    if not b.in_place:
+        b.workspace += conv.out_size[2] * b.padded * element
+    b.workspace = round_up(b.workspace, 4096) + 64
+    op.pack = pack_depthwise
+    op.run = run_depthwise
+    op.packed_bytes = taps * b.padded * element
+    op.workspace_bytes = b.workspace
+    op.packing = ("depthwise", conv.type)
+    return op
+
+
+cdef void plan_inner(Depthwise *b) noexcept nogil:
+    cdef const fc_conv *c = &b.conv
+    cdef index last = c.in_size[2] - 1 + c.pad[2] - (c.kernel[2] - 1) * c.dilation[2]
+    b.inner = clamp(ceil_div(max(0, c.pad[2]), c.stride[2]), 0, c.out_size[2])
+    b.inner_end = clamp(last // c.stride[2] + 1 if last >= 0 else 0, b.inner, c.out_size[2])
+
+
+cdef void plan_tasks(Depthwise *b) noexcept nogil:
+    """Rows of one output plane; a plane is cut where that gives threads enough to do."""
+    cdef const fc_conv *c = &b.conv
+    cdef index wanted = clamp(<index> (conv_work(c, b.element) / TASK_OPERATIONS), 1, TASKS)
+    cdef index planes = max(1, c.batch * c.out_size[0])
+    b.row_blocks = clamp(ceil_div(wanted, planes), 1, max(1, c.out_size[1]))
+    b.task_rows = max(1, ceil_div(c.out_size[1], b.row_blocks))
+    b.row_blocks = ceil_div(c.out_size[1], b.task_rows)
+
+
+def depthwise_tile(dtype="float32"):
+    """The depthwise form's register tile, as `Plan.tile` shows it.
+
+    Returns
+    -------
+    str
+        Output pixels x channels.
+    """
+    cdef const fc_direct_kernels *k = kernels(dtype == "float64").direct
+    return f"pixels x channels: {k.depthwise_pixels}x{k.depthwise_vectors * k.lanes}"
+
+
+cdef int pack_depthwise(const void *blocking, const char *weight, char *packed) noexcept nogil:
+    """[kernel depth, height, width][channel], channels rounded up to whole vectors."""
+    cdef const Depthwise *b = <const Depthwise *> blocking
+    cdef fc_pack_args args
+    args.weight = weight
+    args.taps = b.rows * b.conv.kernel[2]
+    args.depth = 1
+    args.row = args.taps * b.element
+    args.channels = b.conv.out_channels
+    args.width = b.padded
+    args.dst = packed
+    b.kernels.gemm.pack(&args)
+    return threads.FC_OK
+
+
+# ---------------------------------------------------------------- one output row
+
+cdef struct Row:
+    const Depthwise *b
+    const fc_call *call
+    char *workspace
+    index image, depth, row
+
+
+cdef const char *kernel_row(const Row *t, index y) noexcept nogil:
+    """Where the input row under kernel row y begins; NULL outside the input."""
+    cdef const fc_conv *c = &t.b.conv
+    cdef index depth = t.depth * c.stride[0] - c.pad[0] + y // c.kernel[1] * c.dilation[0]
+    cdef index row = t.row * c.stride[1] - c.pad[1] + y % c.kernel[1] * c.dilation[1]
+    if not (0 <= depth < c.in_size[0] and 0 <= row < c.in_size[1]):
+        return NULL
+    return address(&t.call.x, t.image, 0, depth, row, 0)
+
+
+cdef void aim_inside(const Row *t, fc_depthwise_args *d, fc_window_row *window) noexcept nogil:
+    """Windows of the inner columns: one entry a kernel row."""
+    cdef const Depthwise *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index y, pixel = t.call.x.space[2]
+    cdef const char *x
+    for y in range(b.rows):
+        x = kernel_row(t, y)
+        if x == NULL:
+            window[y].x = t.workspace + b.zeros_at
+            window[y].pixel = window[y].tap = 0
+        else:
+            window[y].x = x + (b.inner * c.stride[2] - c.pad[2]) * pixel
+            window[y].pixel = c.stride[2] * pixel
+            window[y].tap = c.dilation[2] * pixel
+    d.rows = b.rows
+    d.taps = c.kernel[2]
+    d.chain_rows = b.chain_rows
+
+
+cdef void aim_at_edge(const Row *t, fc_depthwise_args *d, fc_window_row *window,
+                      index column) noexcept nogil:
+    """The window of one column at an edge: one entry a tap."""
+    cdef const Depthwise *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index y, tap, at
+    cdef const char *x
+    for y in range(b.rows):
+        x = kernel_row(t, y)
+        for tap in range(c.kernel[2]):
+            at = column * c.stride[2] - c.pad[2] + tap * c.dilation[2]
+            window.x = t.workspace + b.zeros_at
+            if x != NULL and 0 <= at < c.in_size[2]:
+                window.x = x + at * t.call.x.space[2]
+            window.pixel = window.tap = 0
+            window += 1
+    d.rows = b.rows * c.kernel[2]
+    d.taps = 1
+    d.chain_rows = b.chain_rows * c.kernel[2]
+
+
+cdef void finish_row(const Row *t, char *sums) noexcept nogil:
+    """A row of sums to a result (or from a residual) whose channels are apart."""
+    cdef const Depthwise *b = t.b
+    cdef const fc_call *call = t.call
+    cdef fc_finish_args f
+    f.sums = sums
+    f.sum_row = b.padded * b.element
+    f.pixels = b.conv.out_size[2]
+    f.channels = b.conv.out_channels
+    f.epilogue.bias = call.bias
+    f.epilogue.activation = b.conv.activation
+    f.epilogue.alpha = b.conv.alpha
+    f.epilogue.beta = b.conv.beta
+    f.out = address(&call.out, t.image, 0, t.depth, t.row, 0)
+    f.out_channel = call.out.channel
+    f.out_pixel = call.out.space[2]
+    f.residual = NULL
+    if call.residual.data != NULL:
+        f.residual = address(&call.residual, t.image, 0, t.depth, t.row, 0)
+    f.residual_channel = call.residual.channel
+    f.residual_pixel = call.residual.space[2]
+    b.kernels.finish.planes(&f)
+
+
+cdef void aim_result(const Row *t, fc_depthwise_args *d, index column) noexcept nogil:
+    cdef const Depthwise *b = t.b
+    d.residual = NULL
+    if b.in_place:
+        d.out = address(&t.call.out, t.image, 0, t.depth, t.row, column)
+        if t.call.residual.data != NULL:
+            d.residual = address(&t.call.residual, t.image, 0, t.depth, t.row, column)
+    else:
+        d.out = t.workspace + b.sums_at + column * d.out_pixel
+
+
+cdef void run_row(const Row *t) noexcept nogil:
+    cdef const Depthwise *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef fc_window_row *window = <fc_window_row *> (t.workspace + b.windows_at)
+    cdef fc_depthwise_args d
+    cdef index column
+    d.channels = c.out_channels
+    d.window = window
+    d.w = t.call.packed
+    d.w_tap = b.padded * b.element
+    d.out_pixel = t.call.out.space[2] if b.in_place else b.padded * b.element
+    d.residual_pixel = t.call.residual.space[2]
+    d.epilogue = epilogue_of(c, t.call.bias, 0)
+    if not b.in_place:
+        d.epilogue.bias = NULL
+        d.epilogue.activation = 0
+    for column in range(c.out_size[2]):
+        if column == b.inner and b.inner < b.inner_end:
+            aim_inside(t, &d, window)
+            d.pixels = b.inner_end - b.inner
+        elif b.inner <= column < b.inner_end:
+            continue
+        else:
+            aim_at_edge(t, &d, window, column)
+            d.pixels = 1
+        aim_result(t, &d, column)
+        b.kernels.direct.depthwise(&d)
+    if not b.in_place:
+        finish_row(t, t.workspace + b.sums_at)
+
+
+cdef struct DepthwiseRun:
+    const Depthwise *b
+    const fc_call *call
+
+
+cdef int depthwise_task(void *context, index task, int thread) noexcept nogil:
+    cdef DepthwiseRun *r = <DepthwiseRun *> context
+    cdef const Depthwise *b = r.b
+    cdef Row t
+    cdef index block = task % b.row_blocks
+    t.b = b
+    t.call = r.call
+    t.workspace = r.call.workspace + thread * b.workspace
+    task //= b.row_blocks
+    t.depth = task % b.conv.out_size[0]
+    t.image = task // b.conv.out_size[0]
+    memset(t.workspace + b.zeros_at, 0, b.padded * b.element)
+    for t.row in range(block * b.task_rows,
+                       min((block + 1) * b.task_rows, b.conv.out_size[1])):
+        run_row(&t)
+    return threads.FC_OK
+
+
+cdef int run_depthwise(const void *blocking, const fc_call *call) noexcept nogil:
+    cdef DepthwiseRun r
+    r.b = <const Depthwise *> blocking
+    r.call = call
+    return threads.run(depthwise_task, &r,
+                       r.b.conv.batch * r.b.conv.out_size[0] * r.b.row_blocks,
+                       conv_work(&r.b.conv, r.b.element), r.b.conv.flush_denormals)

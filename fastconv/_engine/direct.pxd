@@ -1,0 +1,52 @@
+from .direct_kernels cimport fc_epilogue
+from .op cimport Prepared, fc_conv, fc_view
+
+# Vectors along the width: any convolution; made for single planes, few channels and depthwise
+# convolutions whose pixels are contiguous.
+cdef Prepared plan_planes(const fc_conv *conv, const fc_view *x, const fc_view *out,
+                          const fc_view *residual)
+
+# What both direct forms count and address with.
+
+ctypedef Py_ssize_t index
+
+
+cdef inline index ceil_div(index a, index b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef inline index round_up(index a, index b) noexcept nogil:
+    return ceil_div(a, b) * b
+
+
+cdef inline index clamp(index value, index low, index high) noexcept nogil:
+    return max(low, min(value, high))
+
+
+cdef inline index gcd(index a, index b) noexcept nogil:
+    while b:
+        a, b = b, a % b
+    return a
+
+
+cdef inline double conv_work(const fc_conv *c, index element) noexcept nogil:
+    """Floating-point operations, a byte of input or output counted as four."""
+    cdef double outputs = c.batch * c.out_channels * c.out_size[0] * c.out_size[1] * c.out_size[2]
+    cdef double inputs = c.batch * c.in_channels * c.in_size[0] * c.in_size[1] * c.in_size[2]
+    return 2 * outputs * (c.in_channels // c.groups) * c.kernel[0] * c.kernel[1] * c.kernel[2] \
+        + 4.0 * element * (inputs + outputs)
+
+
+cdef inline fc_epilogue epilogue_of(const fc_conv *c, const char *bias, index at) noexcept nogil:
+    cdef fc_epilogue epilogue
+    epilogue.bias = bias + at if bias != NULL else NULL
+    epilogue.activation = c.activation
+    epilogue.alpha = c.alpha
+    epilogue.beta = c.beta
+    return epilogue
+
+
+cdef inline char *address(const fc_view *view, index image, index channel, index depth, index row,
+                          index column) noexcept nogil:
+    return view.data + image * view.batch + channel * view.channel + depth * view.space[0] \
+        + row * view.space[1] + column * view.space[2]

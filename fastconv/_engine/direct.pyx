@@ -1,0 +1,381 @@
+"""Direct convolution with vectors along the width: right for every convolution and every stride.
+
+Input rows are copied into zero-padded scratch, split into the phases of the stride, so that each
+tap becomes one contiguous load:
+
+    x --split--> rows[plane][row][phase] --tile--> (sums) --> out
+
+Fast for single planes, few channels, and depthwise convolutions of NCHW memory. A sum is made of
+chains of at most 512 multiply-adds in the order channel, kernel depth, height, width; chains are
+added in order. Where they begin depends on the convolution alone, so neither tiles nor threads
+change a bit. Padding is multiplied like any other zero.
+"""
+
+from libc.string cimport memset
+
+from . cimport threads
+from .direct_kernels cimport FC_PLANES_CHANNELS, fc_direct_kernels, fc_interleave_args
+from .direct_kernels cimport fc_planes_args, fc_split_args
+from .dispatch cimport kernels
+from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
+
+# A sum is built from chains of at most CHAIN multiply-adds. One that spans several input planes
+# may be shorter: all its planes must be in the cache together.
+cdef index CHAIN = 512
+cdef index CHAIN_OF_PLANES = 256
+# Scratch of one thread: the copied rows, and the sums of chains to come.
+cdef index ROWS_BYTES = 160 << 10
+cdef index SUMS_BYTES = 128 << 10
+# Widest block of output columns, and the widest reach of a chain's taps along the width.
+cdef index WIDEST = 1024
+cdef index REACH = 4096
+# Work is cut into up to this many tasks of at least this many operations.
+cdef index TASKS = 64
+cdef double TASK_OPERATIONS = 2e5
+
+
+# ---------------------------------------------------------------- planes: planning
+
+cdef struct Planes:
+    fc_conv conv
+    const fc_direct_kernels *kernels
+    index element
+    index group_in, group_out
+    index planes                      # (channel, kernel depth) pairs of one output channel's sum
+    index tiles, tiles_per_item       # of a group's output channels
+    index chain_planes, chain_rows, chain_taps
+    bint single_chain
+    # Dilation along the height leaves independent combs of output rows `spacing` apart, each of
+    # which is an undilated convolution with stride `comb_stride` over every dilation-th input row.
+    index spacing, comb_stride
+    index rows, row_blocks            # a block's output rows; blocks of one comb
+    index columns, column_blocks
+    # A copied row keeps a slot for each phase of the stride that taps fall on; bytes.
+    index slots, slot, row_pitch, plane_pitch
+    index sum_row, sum_channel, sums_at, workspace
+    index items, items_per_task
+
+
+cdef inline ptrdiff_t *tap_table(const Planes *b) noexcept nogil:
+    """Distances in bytes of a chain's taps within a copied row; they follow the struct."""
+    return <ptrdiff_t *> (<char *> b + sizeof(Planes))
+
+
+cdef inline index first_channel(const Planes *b, index tile) noexcept nogil:
+    """Tiles share a group's output channels as evenly as whole channels allow."""
+    return tile * b.group_out // b.tiles
+
+
+cdef index taps_of_chain(const fc_conv *c) noexcept nogil:
+    """Taps of a kernel row that one chain takes."""
+    return clamp(min(CHAIN, 1 + REACH // c.dilation[2]), 0, c.kernel[2])
+
+
+cdef void plan_chains(Planes *b) noexcept nogil:
+    """Nested cuts: whole planes while they fit a chain, else rows of one, else pieces of a row."""
+    cdef const fc_conv *c = &b.conv
+    cdef index taps = c.kernel[1] * c.kernel[2]
+    b.planes = b.group_in * c.kernel[0]
+    b.chain_taps = taps_of_chain(c)
+    b.chain_rows = min(c.kernel[1], max(1, CHAIN // max(1, c.kernel[2])))
+    if b.chain_taps < c.kernel[2]:
+        b.chain_rows = min(1, c.kernel[1])
+    b.chain_planes = 1
+    if b.chain_rows == c.kernel[1] and b.chain_taps == c.kernel[2]:
+        b.chain_planes = clamp(CHAIN_OF_PLANES // max(1, taps), 1, max(1, b.planes))
+    b.single_chain = b.planes * taps == 0 or (
+        b.chain_planes == b.planes and b.chain_rows == c.kernel[1]
+        and b.chain_taps == c.kernel[2])
+
+
+cdef void measure_scratch(Planes *b) noexcept nogil:
+    """Pitches of the copied rows and the sums for the block's present rows and columns."""
+    cdef const fc_conv *c = &b.conv
+    cdef index lanes = b.kernels.lanes
+    cdef index reach = max(0, b.chain_taps - 1) * c.dilation[2] // c.stride[2]
+    cdef index columns = round_up(b.columns, lanes)
+    cdef index input_rows = (b.rows - 1) * b.comb_stride + max(1, b.chain_rows)
+    b.slots = min(c.stride[2] // gcd(c.stride[2], c.dilation[2]), max(1, b.chain_taps))
+    b.slot = round_up(columns + reach + 1, lanes) * b.element
+    # an odd number of cache lines: neighbouring rows must not share their cache sets
+    b.row_pitch = round_up(b.slots * b.slot, 64) | 64
+    b.plane_pitch = input_rows * b.row_pitch
+    b.sum_row = columns * b.element
+    b.sum_channel = b.rows * b.sum_row
+    b.sums_at = round_up(b.chain_planes * b.plane_pitch, 64)
+    b.workspace = b.sums_at
+    if not b.single_chain:
+        b.workspace += (first_channel(b, b.tiles_per_item) + 1) * b.sum_channel
+    b.workspace = round_up(b.workspace, 4096) + 64
+
+
+cdef void plan_blocks(Planes *b) noexcept nogil:
+    """Output rows and columns of a block whose copied rows fit their share of the cache."""
+    cdef const fc_conv *c = &b.conv
+    cdef index widest = b.kernels.planes_vectors * b.kernels.lanes
+    cdef index tile_rows = b.kernels.planes_rows[ceil_div(b.group_out, b.tiles)]
+    cdef index comb = ceil_div(c.out_size[1], b.spacing)
+    cdef index wanted = clamp(<index> (conv_work(c, b.element) / TASK_OPERATIONS), 1, TASKS)
+    b.columns = c.out_size[2]
+    if b.columns > WIDEST:
+        b.columns = round_up(ceil_div(b.columns, ceil_div(b.columns, WIDEST)), widest)
+    b.rows = comb
+    b.tiles_per_item = b.tiles
+    while True:
+        measure_scratch(b)
+        b.row_blocks = ceil_div(comb, b.rows)
+        b.column_blocks = ceil_div(c.out_size[2], b.columns)
+        b.items = c.batch * c.groups * ceil_div(b.tiles, b.tiles_per_item) * c.out_size[0] \
+            * b.spacing * b.row_blocks * b.column_blocks
+        if b.rows > tile_rows and (b.sums_at > ROWS_BYTES or b.items < wanted):
+            b.rows = round_up(ceil_div(b.rows, 2), tile_rows)
+        elif b.columns > widest and (b.sums_at > ROWS_BYTES or b.items < wanted):
+            b.columns = round_up(ceil_div(b.columns, 2), widest)
+        elif b.tiles_per_item > 1 and (b.workspace - b.sums_at > SUMS_BYTES or b.items < wanted):
+            b.tiles_per_item = ceil_div(b.tiles_per_item, 2)
+        else:
+            break
+    b.items_per_task = max(1, b.items // (2 * TASKS))
+
+
+cdef Prepared plan_planes(const fc_conv *conv, const fc_view *x, const fc_view *out,
+                          const fc_view *residual):
+    cdef Prepared op = Prepared.__new__(Prepared)
+    cdef index taps = taps_of_chain(conv), tap, slot, phase, common
+    cdef Planes *b = <Planes *> new_blocking(op, sizeof(Planes) + taps * sizeof(ptrdiff_t))
+    b.conv = conv[0]
+    b.kernels = kernels(conv.type).direct
+    b.element = 8 if conv.type else 4
+    b.group_in = conv.in_channels // conv.groups
+    b.group_out = conv.out_channels // conv.groups
+    b.tiles = max(1, ceil_div(b.group_out, FC_PLANES_CHANNELS))
+    common = gcd(conv.dilation[1], conv.stride[1])
+    b.spacing = clamp(conv.dilation[1] // common, 1, max(1, conv.out_size[1]))
+    b.comb_stride = conv.stride[1] // common
+    plan_chains(b)
+    plan_blocks(b)
+    for tap in range(taps):
+        slot = tap % b.slots
+        phase = slot * conv.dilation[2] % conv.stride[2]
+        tap_table(b)[tap] = slot * b.slot \
+            + (tap * conv.dilation[2] - phase) // conv.stride[2] * b.element
+    op.pack = pack_planes
+    op.run = run_planes
+    op.packed_bytes = conv.out_channels * b.planes * conv.kernel[1] * conv.kernel[2] * b.element
+    op.workspace_bytes = b.workspace
+    op.packing = ("planes", conv.type, conv.groups)
+    return op
+
+
+def planes_tile(dtype="float32"):
+    """The planes form's register tiles, as `Plan.tile` shows them.
+
+    Returns
+    -------
+    str
+        Largest output rows x columns for one, two and three output channels, then channels x
+        columns for more.
+    """
+    cdef const fc_direct_kernels *k = kernels(dtype == "float64").direct
+    columns = k.planes_vectors * k.lanes
+    few = ", ".join(f"{n}x{k.planes_rows[n]}x{columns}" for n in range(1, FC_PLANES_CHANNELS + 1)
+                    if k.planes_rows[n] > 1)
+    return f"channels x rows x columns: {few}, {FC_PLANES_CHANNELS}x1x{columns}"
+
+
+# ---------------------------------------------------------------- planes: weights
+
+cdef int pack_planes(const void *blocking, const char *weight, char *packed) noexcept nogil:
+    """Tile after tile: [input channel][kernel depth, height, width][output channel]."""
+    cdef const Planes *b = <const Planes *> blocking
+    cdef fc_interleave_args args
+    cdef index group, tile, channel
+    args.taps = b.planes * b.conv.kernel[1] * b.conv.kernel[2]
+    for group in range(b.conv.groups):
+        for tile in range(b.tiles):
+            channel = group * b.group_out + first_channel(b, tile)
+            args.channels = first_channel(b, tile + 1) - first_channel(b, tile)
+            args.weight = weight + channel * args.taps * b.element
+            args.dst = packed + channel * args.taps * b.element
+            b.kernels.interleave(&args)
+    return threads.FC_OK
+
+
+# ---------------------------------------------------------------- planes: one block
+
+cdef struct Block:
+    const Planes *b
+    const fc_call *call
+    char *workspace
+    index image, group, first_tile, last_tile, depth
+    index row, rows          # first output row; rows, `spacing` apart
+    index column, columns
+
+
+cdef struct Chain:
+    # Input planes, kernel rows and taps of one chain: [first, first + count) of each.
+    index plane, planes, row, rows, tap, taps
+
+
+cdef void copy_plane(const Block *t, const Chain *chain, index plane, char *dst) noexcept nogil:
+    """Rows of one input plane that the chain's taps see from the block, zeros outside."""
+    cdef const Planes *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef const fc_view *x = &t.call.x
+    cdef index channel = t.group * b.group_in + plane // c.kernel[0]
+    cdef index depth = t.depth * c.stride[0] - c.pad[0] + plane % c.kernel[0] * c.dilation[0]
+    cdef index row = t.row * c.stride[1] - c.pad[1] + chain.row * c.dilation[1]
+    cdef index column = t.column * c.stride[2] - c.pad[2] + chain.tap * c.dilation[2]
+    cdef index i
+    cdef bint inside = 0 <= depth < c.in_size[0]
+    cdef fc_split_args s
+    s.columns = (t.columns - 1) * c.stride[2] + (chain.taps - 1) * c.dilation[2] + 1
+    s.first = clamp(-column, 0, s.columns)
+    s.last = clamp(c.in_size[2] - column, s.first, s.columns)
+    s.src_pixel = x.space[2]
+    s.stride = c.stride[2]
+    s.dilation = c.dilation[2]
+    s.slots = b.slots
+    s.slot = b.slot
+    for i in range((t.rows - 1) * b.comb_stride + chain.rows):
+        if i % b.comb_stride < chain.rows:      # else between two windows
+            s.src = NULL
+            if inside and 0 <= row < c.in_size[1]:
+                s.src = address(x, t.image, channel, depth, row, column + s.first)
+            s.dst = dst + i * b.row_pitch
+            b.kernels.split(&s)
+        row += c.dilation[1]
+
+
+cdef void add_chain(const Block *t, const Chain *chain, bint is_first, bint is_last) noexcept nogil:
+    """One chain of every output element of the block; the last one also finishes them."""
+    cdef const Planes *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef const fc_view *out = &t.call.out
+    cdef const fc_view *residual = &t.call.residual
+    cdef index tile, channel, row, tile_rows, tap_bytes
+    cdef fc_planes_args p
+    p.stride = <int> b.comb_stride
+    p.load_sums = not is_first
+    p.finish = is_last
+    p.columns = t.columns
+    p.planes = chain.planes
+    p.kernel_rows = chain.rows
+    p.taps = chain.taps
+    p.x_plane = b.plane_pitch
+    p.x_row = b.row_pitch
+    p.tap = tap_table(b)
+    p.sum_channel = b.sum_channel
+    p.sum_row = b.sum_row
+    p.out_channel = out.channel
+    p.out_row = out.space[1] * b.spacing
+    p.out_pixel = out.space[2]
+    p.residual = NULL
+    p.residual_channel = residual.channel
+    p.residual_row = residual.space[1] * b.spacing
+    p.residual_pixel = residual.space[2]
+    tile_rows = b.kernels.planes_rows[ceil_div(b.group_out, b.tiles)]
+    row = 0
+    while row < t.rows:
+        p.rows = <int> min(tile_rows, t.rows - row)
+        p.x = t.workspace + row * b.comb_stride * b.row_pitch
+        for tile in range(t.first_tile, t.last_tile):
+            channel = t.group * b.group_out + first_channel(b, tile)
+            p.channels = <int> (first_channel(b, tile + 1) - first_channel(b, tile))
+            tap_bytes = p.channels * b.element
+            p.w_row = c.kernel[2] * tap_bytes
+            p.w_plane = c.kernel[1] * p.w_row
+            p.w = t.call.packed + channel * b.planes * c.kernel[1] * c.kernel[2] * b.element \
+                + chain.plane * p.w_plane + chain.row * p.w_row + chain.tap * tap_bytes
+            p.sums = t.workspace + b.sums_at + row * b.sum_row \
+                + (first_channel(b, tile) - first_channel(b, t.first_tile)) * b.sum_channel
+            p.epilogue = epilogue_of(c, t.call.bias, channel * b.element)
+            p.out = address(out, t.image, channel, t.depth, t.row + row * b.spacing, t.column)
+            if residual.data != NULL:
+                p.residual = address(residual, t.image, channel, t.depth,
+                                     t.row + row * b.spacing, t.column)
+            b.kernels.planes(&p)
+        row += p.rows
+
+
+cdef void run_block(const Block *t) noexcept nogil:
+    """All chains of one block, in order."""
+    cdef const Planes *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef Chain chain
+    cdef index plane
+    cdef bint is_first = True, is_last = False
+    memset(&chain, 0, sizeof(Chain))
+    if b.planes * c.kernel[1] * c.kernel[2] == 0:
+        add_chain(t, &chain, True, True)
+        return
+    while not is_last:
+        chain.planes = min(b.chain_planes, b.planes - chain.plane)
+        chain.rows = min(b.chain_rows, c.kernel[1] - chain.row)
+        chain.taps = min(b.chain_taps, c.kernel[2] - chain.tap)
+        for plane in range(chain.planes):
+            copy_plane(t, &chain, chain.plane + plane, t.workspace + plane * b.plane_pitch)
+        is_last = chain.plane + chain.planes == b.planes \
+            and chain.row + chain.rows == c.kernel[1] and chain.tap + chain.taps == c.kernel[2]
+        add_chain(t, &chain, is_first, is_last)
+        is_first = False
+        chain.tap += chain.taps
+        if chain.tap == c.kernel[2]:
+            chain.tap = 0
+            chain.row += chain.rows
+        if chain.row == c.kernel[1]:
+            chain.row = 0
+            chain.plane += chain.planes
+
+
+cdef struct PlanesRun:
+    const Planes *b
+    const fc_call *call
+
+
+cdef bint locate(Block *t, index item) noexcept nogil:
+    """The item's block of the result; False if it holds no row (combs differ by one)."""
+    cdef const Planes *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index tile_blocks = ceil_div(b.tiles, b.tiles_per_item), comb
+    t.column = item % b.column_blocks * b.columns
+    item //= b.column_blocks
+    t.columns = min(b.columns, c.out_size[2] - t.column)
+    t.row = item % b.row_blocks * b.rows
+    item //= b.row_blocks
+    comb = item % b.spacing
+    item //= b.spacing
+    t.rows = min(b.rows, ceil_div(c.out_size[1] - comb, b.spacing) - t.row)
+    t.row = comb + t.row * b.spacing
+    t.depth = item % c.out_size[0]
+    item //= c.out_size[0]
+    t.first_tile = item % tile_blocks * b.tiles_per_item
+    t.last_tile = min(t.first_tile + b.tiles_per_item, b.tiles)
+    item //= tile_blocks
+    t.group = item % c.groups
+    t.image = item // c.groups
+    return t.rows > 0
+
+
+cdef int planes_task(void *context, index task, int thread) noexcept nogil:
+    cdef PlanesRun *r = <PlanesRun *> context
+    cdef Block t
+    cdef index item
+    t.b = r.b
+    t.call = r.call
+    t.workspace = r.call.workspace + thread * r.b.workspace
+    for item in range(task * r.b.items_per_task,
+                      min((task + 1) * r.b.items_per_task, r.b.items)):
+        if locate(&t, item):
+            run_block(&t)
+    return threads.FC_OK
+
+
+cdef int run_planes(const void *blocking, const fc_call *call) noexcept nogil:
+    cdef PlanesRun r
+    r.b = <const Planes *> blocking
+    r.call = call
+    return threads.run(planes_task, &r, ceil_div(r.b.items, r.b.items_per_task),
+                       conv_work(&r.b.conv, r.b.element), r.b.conv.flush_denormals)
+
+

@@ -1,0 +1,90 @@
+/* The direct algorithm's kernels: argument structs and table.
+ *
+ * Two forms. planes: vectors run along the width of one channel's rows, which a zero-padded copy
+ * holds split into stride phases, so every tap is a contiguous load. depthwise: vectors run along
+ * the channels of channels-last memory, one input channel for each output channel.
+ */
+#ifndef FC_DIRECT_H
+#define FC_DIRECT_H
+
+enum { FC_PLANES_CHANNELS = 6 }; /* most output channels of one planes tile */
+
+/* Order one output channel block's weights: dst[t * channels + k] = weight[k * taps + t]. */
+typedef struct {
+    const char *weight;
+    ptrdiff_t taps, channels;
+    char *dst;
+} fc_interleave_args;
+
+/* One row of the padded copy. Its element j is src[j - first] for first <= j < last and zero
+ * elsewhere (src NULL: all zero). Slot u, u < slots, holds the elements j that follow
+ * phase = u * dilation % stride in steps of stride: dst + u * slot + (j - phase) / stride. */
+typedef struct {
+    const char *src;
+    ptrdiff_t src_pixel;
+    ptrdiff_t first, last, columns;
+    ptrdiff_t stride, dilation;
+    ptrdiff_t slots, slot;
+    char *dst;
+} fc_split_args;
+
+/* planes: up to planes_rows[channels] output rows of `channels` output channels.
+ *   sum[k][r][j] = sum over input planes p < planes, kernel rows y < kernel_rows, taps t < taps of
+ *     x[p * x_plane + (r * stride + y) * x_row + tap[t] + j] *
+ *     w[p * w_plane + y * w_row + t * channels + k]
+ * for k < channels, r < rows, j < columns, all steps but the last index's in bytes. One fresh chain
+ * per element, added to `sums` (where load_sums is set) and either kept there or finished. */
+typedef struct {
+    int channels, rows, stride;
+    int load_sums, finish;
+    ptrdiff_t columns, planes, kernel_rows, taps;
+    const char *x;
+    ptrdiff_t x_plane, x_row;
+    const ptrdiff_t *tap;
+    const char *w;
+    ptrdiff_t w_plane, w_row;
+    char *sums;
+    ptrdiff_t sum_channel, sum_row;
+    fc_epilogue epilogue;
+    char *out;
+    ptrdiff_t out_channel, out_row, out_pixel;
+    const char *residual; /* NULL without residual */
+    ptrdiff_t residual_channel, residual_row, residual_pixel;
+} fc_planes_args;
+
+/* One kernel row of a depthwise window: where its first tap lies for the first output pixel, and
+ * how far apart the windows of neighbouring pixels and neighbouring taps are. A row outside the
+ * input points at zeros with both steps 0. */
+typedef struct {
+    const char *x;
+    ptrdiff_t pixel, tap;
+} fc_window_row;
+
+/* depthwise: `pixels` neighbouring output pixels, `channels` channels of each.
+ *   sum[j][c] = sum over rows y, taps t of window[y].x[j * pixel + t * tap + c] * w[y][t][c]
+ * Chains of chain_rows kernel rows, added in order. w's rows are w_tap bytes apart. */
+typedef struct {
+    ptrdiff_t pixels, channels;
+    ptrdiff_t rows, taps, chain_rows;
+    const fc_window_row *window;
+    const char *w;
+    ptrdiff_t w_tap;
+    fc_epilogue epilogue; /* bias NULL and no activation where sums are wanted */
+    char *out;
+    ptrdiff_t out_pixel;
+    const char *residual; /* NULL without residual */
+    ptrdiff_t residual_pixel;
+} fc_depthwise_args;
+
+typedef struct {
+    int lanes;
+    int planes_vectors; /* widest planes tile */
+    int planes_rows[FC_PLANES_CHANNELS + 1];
+    int depthwise_pixels, depthwise_vectors;
+    void (*interleave)(const fc_interleave_args *);
+    void (*split)(const fc_split_args *);
+    void (*planes)(const fc_planes_args *);
+    void (*depthwise)(const fc_depthwise_args *);
+} fc_direct_kernels;
+
+#endif

@@ -1,0 +1,263 @@
+/* Winograd's transforms: input tiles to V, M to output tiles, filters to U.
+ *
+ * Each works on one vector of channels. The nested transform of a tile is taken by groups of rows
+ * (a pair of points, or outputs of one parity): a group's rows of the first transform are held in
+ * registers and go through the second one at once, so a tile never makes a trip through the
+ * stack; what it costs is loading the tile's pixels once per group. The 1-D transforms themselves
+ * are generated (winograd_matrices.py).
+ */
+#include "kernels.h"
+#include "simd.h"
+
+/* Doubles for the filters: a vector's worth whatever the element type. */
+typedef double dvec __attribute__((vector_size(FC_VECTOR_BYTES)));
+enum { DOUBLES = FC_VECTOR_BYTES / (int)sizeof(double), TAPS = 3, MAX_POINTS = 8 };
+
+#include "winograd_matrices.h"
+
+#define POINTS(m) ((m) + TAPS - 1)
+#define GROUPS(m) (POINTS(m) / 2 + 1) /* of points: 0, the pairs, infinity */
+#define IS_PAIR(m, group) ((group) != 0 && (group) != GROUPS(m) - 1)
+
+FC_INLINE vec read(const char *p, ptrdiff_t left, const int whole) {
+    return whole ? load((const real *)p) : load_first((const real *)p, (int)left);
+}
+
+/* ---- input ---- */
+
+/* One line of n values to its n points, stored `point` apart from dst on; returns the end. */
+FC_INLINE char *input_line(const int m, const vec *d, char *dst, ptrdiff_t point) {
+    FC_UNROLL for (int group = 0; group < GROUPS(m); group++) {
+        vec t[2];
+        input_points(m, group, d, t);
+        FC_UNROLL for (int k = 0; k < 2; k++) {
+            if (k == 1 && !IS_PAIR(m, group)) continue;
+            store((real *)dst, t[k]);
+            dst += point;
+        }
+    }
+    return dst;
+}
+
+FC_INLINE void input_tile(const int m, const int axes, const int whole,
+                          const fc_winograd_input_args *a, const char *src, ptrdiff_t left,
+                          char *dst) {
+    const ptrdiff_t row = a->src_row, pixel = a->src_pixel, point = a->dst_point;
+    if (axes == 1) {
+        vec d[MAX_POINTS];
+        FC_UNROLL for (int i = 0; i < POINTS(m); i++) d[i] = read(src + i * pixel, left, whole);
+        input_line(m, d, dst, point);
+        return;
+    }
+    FC_UNROLL for (int group = 0; group < GROUPS(m); group++) {
+        vec line[2][MAX_POINTS];
+        FC_UNROLL for (int j = 0; j < POINTS(m); j++) {
+            vec d[MAX_POINTS], t[2];
+            FC_UNROLL for (int i = 0; i < POINTS(m); i++)
+                d[i] = read(src + i * row + j * pixel, left, whole);
+            input_points(m, group, d, t);
+            line[0][j] = t[0];
+            if (IS_PAIR(m, group)) line[1][j] = t[1];
+        }
+        dst = input_line(m, line[0], dst, point);
+        if (IS_PAIR(m, group)) dst = input_line(m, line[1], dst, point);
+    }
+}
+
+FC_INLINE void input_run(const int m, const int axes, const fc_winograd_input_args *a) {
+    const ptrdiff_t element = sizeof(real), row_bytes = a->block * element;
+    const ptrdiff_t first_block = a->first_channel / a->block;
+    const ptrdiff_t first_inside = (a->first_channel % a->block) * element;
+    ptrdiff_t group = a->first_tile / a->rows, row = a->first_tile % a->rows;
+    for (ptrdiff_t tile = 0; tile < a->tiles; tile++) {
+        const char *src = a->src + tile * a->src_tile;
+        char *block = a->dst + group * a->dst_group + row * row_bytes + first_block * a->dst_block;
+        ptrdiff_t inside = first_inside;
+        for (ptrdiff_t left = a->channels; left > 0; left -= FC_LANES) {
+            if (left >= FC_LANES) input_tile(m, axes, 1, a, src, left, block + inside);
+            else input_tile(m, axes, 0, a, src, left, block + inside);
+            src += FC_VECTOR_BYTES;
+            inside += FC_VECTOR_BYTES;
+            if (inside == row_bytes) {
+                inside = 0;
+                block += a->dst_block;
+            }
+        }
+        if (++row == a->rows) {
+            row = 0;
+            group++;
+        }
+    }
+}
+
+/* ---- output ---- */
+
+/* One output pixel of a vector of channels, through the epilogue. */
+FC_INLINE void finish_pixel(const fc_winograd_output_args *a, vec v, vec bias, char *dst,
+                            const char *residual, ptrdiff_t left) {
+    if (a->bias) v += bias;
+    if (residual) v += load_upto((const real *)residual, left);
+    if (a->relu) v = blend((ivec)(v < 0), splat(0), v);
+    store_upto((real *)dst, v, left);
+}
+
+/* Outputs parity, parity + 2, ... of one line of n products. */
+FC_INLINE void output_line(const int m, const fc_winograd_output_args *a, const vec *p, vec bias,
+                           ptrdiff_t width, char *dst, const char *residual, ptrdiff_t left) {
+    FC_UNROLL for (int parity = 0; parity < 2; parity++) {
+        vec y[FC_WINOGRAD_MAX_TILE / 2];
+        output_points(m, parity, p, y);
+        FC_UNROLL for (int i = 0; i < m / 2; i++) {
+            const int column = 2 * i + parity;
+            if (column < width)
+                finish_pixel(a, y[i], bias, dst + column * a->dst_pixel,
+                             residual ? residual + column * a->residual_pixel : NULL, left);
+        }
+    }
+}
+
+FC_INLINE void output_tile(const int m, const int axes, const fc_winograd_output_args *a,
+                           const char *src, vec bias, ptrdiff_t width, char *dst,
+                           const char *residual, ptrdiff_t left) {
+    const ptrdiff_t point = a->src_point;
+    if (axes == 1) {
+        vec p[MAX_POINTS];
+        FC_UNROLL for (int i = 0; i < POINTS(m); i++) p[i] = load((const real *)(src + i * point));
+        output_line(m, a, p, bias, width, dst, residual, left);
+        return;
+    }
+    FC_UNROLL for (int parity = 0; parity < 2; parity++) {
+        vec line[FC_WINOGRAD_MAX_TILE / 2][MAX_POINTS];
+        FC_UNROLL for (int j = 0; j < POINTS(m); j++) {
+            vec p[MAX_POINTS], y[FC_WINOGRAD_MAX_TILE / 2];
+            FC_UNROLL for (int i = 0; i < POINTS(m); i++)
+                p[i] = load((const real *)(src + (i * POINTS(m) + j) * point));
+            output_points(m, parity, p, y);
+            FC_UNROLL for (int i = 0; i < m / 2; i++) line[i][j] = y[i];
+        }
+        FC_UNROLL for (int i = 0; i < m / 2; i++) {
+            const int row = 2 * i + parity;
+            if (row < a->height)
+                output_line(m, a, line[i], bias, width, dst + row * a->dst_row,
+                            residual ? residual + row * a->residual_row : NULL, left);
+        }
+    }
+}
+
+FC_INLINE void output_run(const int m, const int axes, const fc_winograd_output_args *a) {
+    for (ptrdiff_t tile = 0; tile < a->tiles; tile++) {
+        const ptrdiff_t width = a->width - tile * a->tile_width;
+        for (ptrdiff_t c = 0; c < a->channels; c += FC_LANES) {
+            const ptrdiff_t left = a->channels - c, bytes = c * (ptrdiff_t)sizeof(real);
+            const vec bias = a->bias ? load_upto((const real *)a->bias + c, left) : (vec){0};
+            const char *residual =
+                a->residual ? a->residual + tile * a->residual_tile + bytes : NULL;
+            output_tile(m, axes, a, a->src + tile * a->src_tile + bytes, bias, width,
+                        a->dst + tile * a->dst_tile + bytes, residual, left);
+        }
+    }
+}
+
+/* ---- filters ---- */
+
+#if FC_DTYPE == 32
+typedef float half_vec
+    __attribute__((vector_size(FC_VECTOR_BYTES / 2), aligned(sizeof(real)), may_alias));
+FC_INLINE dvec widen(const real *p) {
+    return __builtin_convertvector(*(const half_vec *)p, dvec);
+}
+FC_INLINE void store_rounded(real *p, dvec v) {
+    *(half_vec *)p = __builtin_convertvector(v, half_vec);
+}
+#else
+FC_INLINE dvec widen(const real *p) { return load(p); }
+FC_INLINE void store_rounded(real *p, dvec v) { store(p, v); }
+#endif
+
+FC_INLINE char *filter_line(const int m, const dvec *g, char *dst, ptrdiff_t point) {
+    FC_UNROLL for (int group = 0; group < GROUPS(m); group++) {
+        dvec t[2];
+        filter_points(m, group, g, t);
+        store_rounded((real *)dst, t[0]);
+        dst += point;
+        if (IS_PAIR(m, group)) {
+            store_rounded((real *)dst, t[1]);
+            dst += point;
+        }
+    }
+    return dst;
+}
+
+/* One input channel's taps, [tap][lane], of DOUBLES output channels. */
+FC_INLINE void filter_tile(const int m, const int axes, const real *taps, char *dst,
+                           ptrdiff_t point) {
+    if (axes == 1) {
+        dvec g[TAPS];
+        FC_UNROLL for (int j = 0; j < TAPS; j++) g[j] = widen(taps + j * FC_LANES);
+        filter_line(m, g, dst, point);
+        return;
+    }
+    dvec g[TAPS][TAPS]; /* [column][row] */
+    FC_UNROLL for (int i = 0; i < TAPS; i++) {
+        FC_UNROLL for (int j = 0; j < TAPS; j++) g[j][i] = widen(taps + (i * TAPS + j) * FC_LANES);
+    }
+    FC_UNROLL for (int group = 0; group < GROUPS(m); group++) {
+        dvec line[2][TAPS];
+        FC_UNROLL for (int j = 0; j < TAPS; j++) {
+            dvec t[2];
+            filter_points(m, group, g[j], t);
+            line[0][j] = t[0];
+            if (IS_PAIR(m, group)) line[1][j] = t[1];
+        }
+        dst = filter_line(m, line[0], dst, point);
+        if (IS_PAIR(m, group)) dst = filter_line(m, line[1], dst, point);
+    }
+}
+
+/* FC_LANES input channels x FC_LANES output channels at a time, transposed in registers. */
+FC_INLINE void filter_panel(const int m, const int axes, const fc_winograd_filter_args *a) {
+    const int taps = axes == 1 ? TAPS : TAPS * TAPS;
+    real scratch[TAPS * TAPS * FC_LANES * FC_LANES] FC_ALIGNED;
+    for (ptrdiff_t k0 = 0; k0 < a->width; k0 += FC_LANES) {
+        const ptrdiff_t outputs = a->channels - k0;
+        for (ptrdiff_t c0 = 0; c0 < a->depth; c0 += FC_LANES) {
+            const ptrdiff_t inputs = a->depth - c0 < FC_LANES ? a->depth - c0 : FC_LANES;
+            const ptrdiff_t run = inputs * taps;
+            for (ptrdiff_t w0 = 0; w0 < run; w0 += FC_LANES) {
+                vec block[FC_LANES];
+                for (int k = 0; k < FC_LANES; k++) {
+                    const real *w = (const real *)(a->weight + (k0 + k) * a->row) + c0 * taps + w0;
+                    block[k] = k < outputs ? load_upto(w, run - w0) : (vec){0};
+                }
+                transpose(block);
+                for (int i = 0; i < FC_LANES; i++) store(scratch + (w0 + i) * FC_LANES, block[i]);
+            }
+            for (ptrdiff_t c = 0; c < inputs; c++) {
+                for (int k = 0; k < FC_LANES; k += DOUBLES)
+                    filter_tile(m, axes, scratch + c * taps * FC_LANES + k,
+                                a->dst + ((c0 + c) * a->width + k0 + k) * (ptrdiff_t)sizeof(real),
+                                a->dst_point);
+            }
+        }
+    }
+}
+
+#define DEFINE(m)                                                                                 \
+    static void input_1d_##m(const fc_winograd_input_args *a) { input_run(m, 1, a); }             \
+    static void input_2d_##m(const fc_winograd_input_args *a) { input_run(m, 2, a); }             \
+    static void output_1d_##m(const fc_winograd_output_args *a) { output_run(m, 1, a); }          \
+    static void output_2d_##m(const fc_winograd_output_args *a) { output_run(m, 2, a); }          \
+    static void filter_1d_##m(const fc_winograd_filter_args *a) { filter_panel(m, 1, a); }        \
+    static void filter_2d_##m(const fc_winograd_filter_args *a) { filter_panel(m, 2, a); }
+
+DEFINE(2)
+DEFINE(4)
+DEFINE(6)
+
+#define BY_TILE(stem) {stem##_2, stem##_4, stem##_6}
+
+const fc_winograd_kernels FC_TABLE(winograd) = {
+    {BY_TILE(input_1d), BY_TILE(input_2d)},
+    {BY_TILE(output_1d), BY_TILE(output_2d)},
+    {BY_TILE(filter_1d), BY_TILE(filter_2d)},
+};

@@ -1,0 +1,364 @@
+"""fastconv bench: time the layers of known networks against NumPy, on this machine.
+
+Each layer runs as a prepared operation, the way fastconv.nn holds it: its weights are packed
+beforehand. Without --algorithm and --precision the table shows the default precision "high",
+which lets Winograd in, beside "highest", which does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastconv
+from fastconv import shapes
+from fastconv.cli._common import (
+    Column,
+    CommandError,
+    check_writable,
+    print_table,
+    progress,
+    require,
+    write_file,
+)
+from fastconv.cli._measure import QUICK, THOROUGH, Effort, blas_threads, max_error, race, seconds
+
+# NumPy's readable form, one call of it, is timed and used as the float64 oracle up to this much
+# work; above, the form that goes through BLAS has to do, or a large layer takes seconds.
+REFERENCE_FLOPS = 1_000_000_000
+QUICK_REFERENCE_FLOPS = 50_000_000
+PICTURE_FORMATS = (".png", ".svg", ".pdf")
+PEAK_SECONDS = 0.05
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `fastconv bench`."""
+    add = parser.add_argument
+    known = ", ".join(shapes.names())
+    add(
+        "--shapes",
+        nargs="+",
+        default=["race"],
+        metavar="NAME",
+        help=f"whose layers to run: {known} (default: race, a mix of all)",
+    )
+    add("--layer", metavar="TEXT", help="only the layers that have TEXT in their name")
+    add(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="threads for fastconv, and for NumPy's BLAS where threadpoolctl is installed",
+    )
+    add(
+        "--algorithm",
+        choices=("auto", "direct", "im2col", "winograd"),
+        default="auto",
+        help="use this method instead of letting each layer choose",
+    )
+    add("--layout", choices=("NCHW", "NHWC"), default="NCHW", help="order of the arrays' axes")
+    add(
+        "--precision",
+        choices=("highest", "high", "medium"),
+        help="run in this precision only (default: high, with highest beside it)",
+    )
+    add("--json", type=Path, metavar="FILE", help="write all numbers to FILE")
+    add(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help=f"draw a bar chart into FILE ({', '.join(PICTURE_FORMATS)})",
+    )
+    add("--quick", action="store_true", help="rough numbers, several times sooner")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print the table, write what was asked for; 1 if no layer could run."""
+    layers = _choose_layers(arguments.shapes, arguments.layer)
+    _check_outputs(arguments)
+    threads_before = fastconv.get_num_threads()
+    fastconv.set_num_threads(arguments.threads or threads_before)
+    try:
+        result = measure(layers, arguments)
+    finally:
+        fastconv.set_num_threads(threads_before)
+    _print_result(result)
+    if arguments.json:
+        write_file(arguments.json, json.dumps(result, indent=1).encode())
+        print(f"wrote {arguments.json}")
+    if arguments.plot:
+        from fastconv import plot
+
+        picture = plot.save(plot.bench_chart(result), arguments.plot.suffix[1:])
+        write_file(arguments.plot, picture)
+        print(f"wrote {arguments.plot}")
+    return 0 if any(layer["runs"] for layer in result["layers"]) else 1
+
+
+def _choose_layers(names: list[str], text: str | None) -> list[shapes.Layer]:
+    try:
+        layers = [layer for name in names for layer in shapes.load(name)]
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    chosen = [layer for layer in layers if text is None or text in layer.name]
+    if not chosen:
+        known = ", ".join(layer.name for layer in layers)
+        raise CommandError(f"bench: no layer has {text!r} in its name; there are {known}")
+    return chosen
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Find out before the measuring, not after it, that a result cannot be written."""
+    if arguments.plot:
+        if arguments.plot.suffix not in PICTURE_FORMATS:
+            wanted = ", ".join(PICTURE_FORMATS)
+            raise CommandError(f"--plot: {arguments.plot} should end in one of {wanted}")
+        require("fastconv bench --plot", "demo", "matplotlib")
+    for option, path in (("--json", arguments.json), ("--plot", arguments.plot)):
+        if path:
+            check_writable(option, path.parent)
+
+
+def measure(layers: list[shapes.Layer], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run every layer and return all numbers, as `--json` writes them.
+
+    Times are in milliseconds, speeds in GFLOP/s, errors relative to max|y|.
+    """
+    from fastconv._engine.dispatch import measure_fma_peak
+
+    threads = fastconv.get_num_threads()
+    effort = QUICK if arguments.quick else THOROUGH
+    budget = QUICK_REFERENCE_FLOPS if arguments.quick else REFERENCE_FLOPS
+    if arguments.precision:
+        precisions = (arguments.precision,)
+    else:  # the other algorithms are what "highest" means, a chosen one may contradict it
+        precisions = ("high", "highest") if arguments.algorithm == "auto" else ("high",)
+    measured, peak = [], 0.0
+    with blas_threads(threads) as blas:
+        for layer in progress(layers, lambda layer: layer.name):
+            # The machine's best moment counts here too, so the peak is taken again and again.
+            peak = max(peak, measure_fma_peak(threads=threads, seconds=PEAK_SECONDS))
+            measured.append(
+                _measure_layer(
+                    layer, arguments.algorithm, arguments.layout, precisions, effort, budget
+                )
+            )
+    for run in (run for layer in measured for run in layer["runs"]):
+        run["share_of_peak"] = run["gflops"] / peak
+    return {
+        "machine": fastconv.show_config(mode="dicts"),
+        "threads": threads,
+        "layout": arguments.layout,
+        "dtype": "float32",
+        "peak_gflops": peak,
+        "numpy": {"description": str(blas), "blas": blas.name, "threads": blas.threads},
+        "reference_flops": budget,
+        "layers": measured,
+    }
+
+
+def _measure_layer(
+    layer: shapes.Layer,
+    algorithm: str,
+    layout: str,
+    precisions: tuple[str, ...],
+    effort: Effort,
+    budget: int,
+) -> dict[str, Any]:
+    x, weight, bias = operands(layer, layout)
+    facts = {**layer._asdict(), "text": str(layer), "flops": layer.flops, "refused": None}
+    ours, plans = {}, {}
+    try:
+        for precision in precisions:
+            plans[precision], ours[precision] = _prepare(
+                layer, weight, bias, layout, algorithm, precision, x
+            )
+    except ValueError as error:
+        if algorithm == "auto":
+            raise  # nothing was asked for that could be impossible
+        return {**facts, "refused": str(error), "runs": []}
+    blas = partial(fastconv.reference.conv2d_blas, x, weight, bias, **layer.call, layout=layout)
+    readable = partial(fastconv.reference.conv2d, x, weight, bias, **layer.call, layout=layout)
+    exact = oracle(layer, layout, x, weight, bias, budget)
+    errors = {precision: max_error(call(), exact) for precision, call in ours.items()}
+    numpy_error = max_error(blas(), exact)
+    best = race({**ours, "numpy": blas}, effort)
+    numpy_seconds = best.pop("numpy")
+    reference_seconds = seconds(readable) if layer.flops <= budget else None
+    return {
+        **facts,
+        "numpy_blas_ms": numpy_seconds * 1e3,
+        "numpy_blas_error": numpy_error,
+        "numpy_reference_ms": reference_seconds and reference_seconds * 1e3,
+        "runs": [
+            {
+                "precision": precision,
+                "algorithm": plans[precision].algorithm,
+                "tile": str(plans[precision].tile),
+                "isa": plans[precision].isa,
+                "ms": time * 1e3,
+                "gflops": layer.flops / time / 1e9,
+                "faster_than_blas": numpy_seconds / time,
+                "faster_than_reference": reference_seconds and reference_seconds / time,
+                "max_error": errors[precision],
+            }
+            for precision, time in best.items()
+        ],
+    }
+
+
+def operands(layer: shapes.Layer, layout: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Random float32 x, weight and bias: normal, the weights scaled so that y is near 1 (He)."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal(layer.x_shape, dtype=np.float32)
+    if layout == "NHWC":
+        x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    taps = math.prod(layer.weight_shape[1:])
+    scale = np.float32(math.sqrt(2 / taps))
+    weight = random.standard_normal(layer.weight_shape, dtype=np.float32) * scale
+    return x, weight, random.standard_normal(layer.out_channels, dtype=np.float32)
+
+
+def oracle(layer: shapes.Layer, layout: str, x, weight, bias, budget: int) -> np.ndarray:
+    """Compute the layer in float64, by the readable form where the work allows."""
+    reference = fastconv.reference
+    form = reference.conv2d if layer.flops <= budget else reference.conv2d_blas
+    wide = (array.astype(np.float64) for array in (x, weight, bias))
+    return form(*wide, **layer.call, layout=layout)
+
+
+def _prepare(layer, weight, bias, layout, algorithm, precision, x):
+    """Plan and pack; return the plan and a call that runs the layer, proven to run."""
+    from fastconv.functional.conv import prepare_conv
+
+    how = {"layout": layout, "algorithm": algorithm, "precision": precision}
+    plan = fastconv.explain_conv2d(x.shape, weight.shape, True, **layer.call, **how)
+    call = partial(prepare_conv(weight, bias, **layer.call, **how), x)
+    call()
+    return plan, call
+
+
+def _print_result(result: dict[str, Any]) -> None:
+    machine, layers = result["machine"], result["layers"]
+    plural = "" if result["threads"] == 1 else "s"
+    print(
+        f"fastconv {machine['version']} on {machine['cpu']}: {machine['isa']}, "
+        f"{result['threads']} thread{plural}, {result['layout']}, {result['dtype']}, "
+        f"FMA peak {result['peak_gflops']:.0f} GFLOP/s"
+    )
+    print(f"{result['numpy']['description']}\n")
+    others = [run["precision"] for run in max((layer["runs"] for layer in layers), key=len)][1:]
+    columns = [
+        Column("layer", right=False),
+        Column("shape", right=False),
+        Column("algorithm", right=False),
+        Column("ms"),
+        Column("GFLOP/s"),
+        Column("of peak"),
+        *(Column(f"{precision} ms") for precision in others),
+        Column("NumPy ms"),
+        Column("faster", headline=True),
+        Column("reference ms"),
+        Column("faster"),
+        Column("max error"),
+    ]
+    print_table(columns, [_cells(layer, len(columns)) for layer in layers])
+    print()
+    for line in (*_headlines(result), *_footnotes(result)):
+        print(line)
+
+
+def _cells(layer: dict[str, Any], columns: int) -> list[str]:
+    if not layer["runs"]:
+        cells = [layer["name"], layer["text"], "refused"]
+        return cells + ["-"] * (columns - len(cells))
+    run, *others = layer["runs"]
+    return [
+        layer["name"],
+        layer["text"],
+        run["algorithm"],
+        _digits(run["ms"]),
+        f"{run['gflops']:.0f}",
+        f"{run['share_of_peak']:.0%}",
+        *(_digits(other["ms"]) for other in others),
+        _digits(layer["numpy_blas_ms"]),
+        _times(run["faster_than_blas"]),
+        _digits(layer["numpy_reference_ms"]),
+        _times(run["faster_than_reference"]),
+        f"{run['max_error']:.1e}",
+    ]
+
+
+def _digits(milliseconds: float | None) -> str:
+    """Three digits or so, of which the last still means something."""
+    if milliseconds is None:
+        return "-"
+    return f"{milliseconds:.3f}" if milliseconds < 1 else f"{milliseconds:.2f}"
+
+
+def _times(ratio: float | None) -> str:
+    if ratio is None:
+        return "-"
+    return f"{ratio:.1f}x" if ratio < 100 else f"{ratio:.0f}x"
+
+
+def _headlines(result: dict[str, Any]) -> list[str]:
+    layers = [layer for layer in result["layers"] if layer["runs"]]
+    if not layers:
+        return []
+    ratios = [layer["runs"][0]["faster_than_blas"] for layer in layers]
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    lines = [
+        f"{_times(mean)} faster than NumPy's im2col + matmul (geometric mean of {len(ratios)}; "
+        f"from {_times(min(ratios))} to {_times(max(ratios))})"
+    ]
+    for network in dict.fromkeys(layer["network"] for layer in layers):
+        lines += _network_total(network, [one for one in layers if one["network"] == network])
+    return lines
+
+
+def _network_total(network: str, layers: list[dict[str, Any]]) -> list[str]:
+    """Sum over all convolutions of a network, if all of its shapes were measured."""
+    if network == "race" or len(layers) < len(shapes.load(network)):
+        return []
+    ours = sum(layer["times"] * layer["runs"][0]["ms"] for layer in layers)
+    numpy = sum(layer["times"] * layer["numpy_blas_ms"] for layer in layers)
+    count = sum(layer["times"] for layer in layers)
+    return [
+        f"all {count} convolutions of {network}: {_digits(ours)} ms, NumPy {_digits(numpy)} ms, "
+        f"{_times(numpy / ours)} faster"
+    ]
+
+
+def _footnotes(result: dict[str, Any]) -> list[str]:
+    layers = result["layers"]
+    first = next((layer["runs"][0] for layer in layers if layer["runs"]), None)
+    precision = (
+        f" ms, GFLOP/s, faster and max error: precision {first['precision']}." if first else ""
+    )
+    notes = [
+        "",
+        f"Fastest of several calls, taking turns.{precision}",
+        "Weights are packed beforehand, as a layer does; NumPy's forms take them as they are.",
+        "GFLOP/s count the direct form's multiplications and additions: winograd needs fewer and",
+        "may pass 100% of the peak. max error: max|y - y64| / max|y64|, y64 by NumPy in float64.",
+        "NumPy: im2col + matmul (reference.conv2d_blas); reference: reference.conv2d, one call.",
+    ]
+    if any(layer["runs"] and layer["numpy_reference_ms"] is None for layer in layers):
+        notes.append(f"-: not timed above {result['reference_flops'] / 1e9:g} GFLOP.")
+    refused: dict[str, list[str]] = {}
+    for layer in layers:
+        if layer["refused"]:
+            refused.setdefault(layer["refused"], []).append(layer["name"])
+    return notes + [f"{reason}: {', '.join(names)}" for reason, names in refused.items()]
