@@ -6,8 +6,10 @@ tasks, `threads` runs them with the GIL released, and the tasks call the C kerne
 picked for this processor.
 """
 
+import importlib
+
 try:
-    from . import dispatch  # noqa: F401
+    importlib.import_module("fastconv._engine.dispatch")
 except ModuleNotFoundError as error:
     if error.name != "fastconv._engine.dispatch":
         raise

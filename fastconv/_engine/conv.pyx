@@ -22,6 +22,7 @@ from .im2col cimport plan_im2col
 from .kernels cimport FC_ACT_CLIP, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH, FC_ACT_LEAKY_RELU
 from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, FC_ACT_SIGMOID, FC_ACT_SILU, FC_ACT_TANH
 from .memory cimport Buffer, allocate, borrow_workspace, empty_array, return_workspace
+from .winograd cimport plan_winograd
 from .op cimport Prepared, fc_call, fc_conv, fc_view
 
 cnp.import_array()
@@ -139,7 +140,7 @@ cdef Prepared prepare(choice, const fc_conv *conv, const fc_view *x, const fc_vi
         return plan_planes(conv, x, out, residual)
     if choice.form == "depthwise":
         return plan_depthwise(conv, x, out, residual)
-    raise ValueError(choice)
+    return plan_winograd(conv, x, out, residual, choice.tile)
 
 
 cdef class ConvCall:
@@ -316,13 +317,17 @@ cdef bint readable(array) noexcept:
 
 
 cdef bint exact_integers(tuple arguments) noexcept:
-    """Whether no bool or float stands where an equal int was planned (True == 1 == 1.0)."""
+    """Whether no bool or float stands where an equal int was planned (True == 1 == 1.0).
+
+    In a tuple that starts with a name, an activation's, floats are as good as ints.
+    """
+    cdef bint named = len(arguments) > 0 and type(arguments[0]) is str
     for value in arguments:
         kind = type(value)
         if kind is tuple:
             if not exact_integers(<tuple> value):
                 return False
-        elif kind is not int and kind is not str and value is not None:
+        elif not (kind is int or kind is str or value is None or (named and kind is float)):
             return False
     return True
 

@@ -1,6 +1,7 @@
 # The C kernels as the drivers see them; kernels/kernels.h has the contracts.
 
 from .direct_kernels cimport fc_direct_kernels
+from .elementwise_kernels cimport fc_elementwise_kernels
 from .winograd_kernels cimport fc_winograd_kernels
 
 cdef extern from "kernels.h" nogil:
@@ -80,5 +81,6 @@ cdef extern from "kernels.h" nogil:
         const fc_finish_kernels *finish
         const fc_winograd_kernels *winograd
         const fc_direct_kernels *direct
+        const fc_elementwise_kernels *elementwise
 
     const fc_kernels *fc_kernels_for(int level, int type)

@@ -95,6 +95,7 @@ def _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, p
     x, weight = as_array(op, "x", x), as_array(op, "weight", weight)
     dtype = compute_dtype(op, x, weight)
     geometry = _geometry(op, x.shape, weight.shape, arguments)
+    parse_activation(op, arguments[6])  # a cached plan may be for an equal one: False == 0
     bias = check_bias(op, bias, geometry.out_channels)
     residual = check_residual(op, residual, geometry.out_shape)
     check_out(op, out, geometry.out_shape, dtype)

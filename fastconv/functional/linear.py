@@ -2,7 +2,15 @@
 
 import math
 
-from ._check import as_array, check_out, compute_dtype
+from ..config import check_precision
+from ._check import (
+    as_array,
+    check_bias,
+    check_out,
+    check_residual,
+    compute_dtype,
+    parse_activation,
+)
 from ._convolve import convolve
 from .conv import prepare_conv
 
@@ -27,10 +35,12 @@ def linear(x, weight, bias=None, *, precision=None, activation=None, residual=No
     """
     x, weight = _check_operands(x, weight)
     shape = (*x.shape[:-1], weight.shape[0])
+    _check_extras(weight, bias, precision, activation)
     check_out("linear", out, shape, compute_dtype("linear", x, weight))
-    arguments = (1, 0, 1, 1, "NCW", "auto", activation)
+    residual = check_residual("linear", residual, shape)
     if residual is not None:
-        residual = _rows(as_array("linear", "residual", residual))
+        residual = _rows(residual)
+    arguments = (1, 0, 1, 1, "NCW", "auto", activation)
     result = convolve("conv1d", _rows(x), weight[:, :, None], bias, residual, None, precision,
                       arguments)
     if out is None:
@@ -53,6 +63,7 @@ def prepare_linear(weight, bias=None, *, precision=None, activation=None):
         ``op(x)`` applies it to rows of features.
     """
     weight = _check_weight(as_array("linear", "weight", weight))
+    _check_extras(weight, bias, precision, activation)
     op = prepare_conv(weight[:, :, None], bias, precision=precision, activation=activation)
 
     def apply(x):
@@ -69,6 +80,14 @@ def _check_weight(weight):
             f"got weight.shape={weight.shape}"
         )
     return weight
+
+
+def _check_extras(weight, bias, precision, activation):
+    """Check in the name of linear what `convolve` would check in that of conv1d."""
+    check_bias("linear", bias, weight.shape[0])
+    parse_activation("linear", activation)
+    if precision is not None:
+        check_precision("linear", precision)
 
 
 def _check_operands(x, weight):

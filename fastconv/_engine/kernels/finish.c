@@ -8,6 +8,8 @@
 #include "activation.h"
 #include "kernels.h"
 #include "simd.h"
+#include "strided.h"
+#include "transposed.h"
 
 static void rows(const fc_finish_args *f) {
     const fc_epilogue *e = &f->epilogue;
@@ -25,37 +27,6 @@ static void rows(const fc_finish_args *f) {
             store_upto(out + c, activate(v, e), left);
         }
     }
-}
-
-/* One channel's run of pixels, at any pixel stride. */
-FC_INLINE vec load_strided(const char *p, ptrdiff_t step, ptrdiff_t count) {
-    if (step == (ptrdiff_t)sizeof(real)) return load_upto((const real *)p, count);
-    vec v = {0};
-    for (ptrdiff_t i = 0; i < FC_LANES && i < count; i++) v[i] = *(const real *)(p + i * step);
-    return v;
-}
-
-FC_INLINE void store_strided(char *p, ptrdiff_t step, vec v, ptrdiff_t count) {
-    if (step == (ptrdiff_t)sizeof(real)) {
-        store_upto((real *)p, v, count);
-        return;
-    }
-    real lanes[FC_LANES] FC_ALIGNED;
-    store(lanes, v);
-    for (ptrdiff_t i = 0; i < FC_LANES && i < count; i++) *(real *)(p + i * step) = lanes[i];
-}
-
-/* FC_LANES x FC_LANES values with rows `row` bytes apart, transposed; what lies past the last row
- * or column reads as zero. `whole` is a constant: whole blocks stay in registers. */
-FC_INLINE void load_transposed(vec block[FC_LANES], const int whole, const char *src, ptrdiff_t row,
-                               ptrdiff_t rows, ptrdiff_t columns) {
-    if (whole) {
-        FC_UNROLL for (int i = 0; i < FC_LANES; i++) block[i] = load((const real *)(src + i * row));
-    } else {
-        for (int i = 0; i < FC_LANES; i++)
-            block[i] = i < rows ? load_upto((const real *)(src + i * row), columns) : (vec){0};
-    }
-    transpose(block);
 }
 
 /* One channel's run of at most FC_LANES pixels through the epilogue to the result. */

@@ -97,6 +97,7 @@ typedef struct {
 } fc_finish_kernels;
 
 #include "direct.h"
+#include "elementwise.h"
 #include "families.h"
 #include "winograd.h"
 

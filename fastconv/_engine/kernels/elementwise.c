@@ -1,0 +1,220 @@
+/* Elementwise operations and reductions along one axis: map, softmax, local response normalisation.
+ *
+ * Every element goes through the same vector body whatever its place, its strides and the direction
+ * the vectors run in, so neither layout nor blocking changes a bit. Lines are summed in FC_LANES
+ * interleaved chains, joined by halves: a vector along the line does that by nature, and vectors
+ * across lines keep one accumulator per chain. One trap: a product is fused with its sum only where
+ * no branch stands between them, so whatever may branch is read before the arithmetic starts.
+ */
+#include "activation.h"
+#include "elementwise.h"
+#include "strided.h"
+#include "transposed.h"
+#include "vecmath.h"
+
+/* Per-channel values of `count` columns: the same for all, or one each. */
+FC_INLINE vec channel_values(const char *table, ptrdiff_t step, ptrdiff_t count) {
+    return step ? load_upto((const real *)table, count) : splat(*(const real *)table);
+}
+
+FC_INLINE vec map_vector(vec v, const fc_map_args *a, const fc_epilogue *e, ptrdiff_t row,
+                         ptrdiff_t col) {
+    const ptrdiff_t channel = row * a->channel_row + col * a->channel_col;
+    const ptrdiff_t left = a->cols - col;
+    if (a->scale) {
+        const vec center = channel_values(a->center + channel, a->channel_col, left);
+        const vec scale = channel_values(a->scale + channel, a->channel_col, left);
+        const vec shift = channel_values(a->shift + channel, a->channel_col, left);
+        v = (v - center) * scale + shift;
+    }
+    if (a->slope) {
+        const vec slope = channel_values(a->slope + channel, a->channel_col, left);
+        v = blend((ivec)(v < 0), v * slope, v);
+    }
+    return activate(v, e);
+}
+
+static void map_rows(const fc_map_args *a, const fc_epilogue *e) {
+    for (ptrdiff_t r = 0; r < a->rows; r++) {
+        for (ptrdiff_t c = 0; c < a->cols; c += FC_LANES) {
+            const ptrdiff_t left = a->cols - c;
+            const vec v = load_strided(a->x + r * a->x_row + c * a->x_col, a->x_col, left);
+            store_strided(a->out + r * a->out_row + c * a->out_col, a->out_col,
+                          map_vector(v, a, e, r, c), left);
+        }
+    }
+}
+
+/* A block of x whose contiguous elements run down the rows. */
+FC_INLINE void map_block(const fc_map_args *a, const fc_epilogue *e, const int whole, ptrdiff_t r,
+                         ptrdiff_t c) {
+    const ptrdiff_t rows = a->rows - r, left = a->cols - c;
+    char *out = a->out + r * a->out_row + c * a->out_col;
+    vec block[FC_LANES];
+    load_transposed(block, whole, a->x + r * a->x_row + c * a->x_col, a->x_col, left, rows);
+    if (whole) {
+        FC_UNROLL for (int i = 0; i < FC_LANES; i++)
+            store_strided(out + i * a->out_row, a->out_col, map_vector(block[i], a, e, r + i, c),
+                          FC_LANES);
+    } else {
+        for (int i = 0; i < FC_LANES && i < rows; i++)
+            store_strided(out + i * a->out_row, a->out_col, map_vector(block[i], a, e, r + i, c),
+                          left);
+    }
+}
+
+static void map_transposed(const fc_map_args *a, const fc_epilogue *e) {
+    for (ptrdiff_t r = 0; r < a->rows; r += FC_LANES)
+        for (ptrdiff_t c = 0; c < a->cols; c += FC_LANES)
+            if (a->rows - r >= FC_LANES && a->cols - c >= FC_LANES) map_block(a, e, 1, r, c);
+            else map_block(a, e, 0, r, c);
+}
+
+static void map(const fc_map_args *a) {
+    const fc_epilogue e = {.activation = a->activation, .alpha = a->alpha, .beta = a->beta};
+    const ptrdiff_t element = sizeof(real);
+    if (a->x_row == element && a->x_col != element && a->rows > 1) map_transposed(a, &e);
+    else map_rows(a, &e);
+}
+
+/* All ones in the first `count` lanes. */
+FC_INLINE ivec first_lanes(ptrdiff_t count) {
+    ivec lane = {0};
+    for (int i = 0; i < FC_LANES; i++) lane[i] = i;
+    return lane < (lane_int)(count < FC_LANES ? count : FC_LANES);
+}
+
+/* One line, the vector along it. The powers wait in out until their sum is known. */
+static void softmax_line(const fc_softmax_args *a, const char *x, char *out) {
+    real lanes[FC_LANES] FC_ALIGNED;
+    vec acc = splat((real)-INFINITY);
+    for (ptrdiff_t i = 0; i < a->length; i += FC_LANES) {
+        const ptrdiff_t left = a->length - i;
+        const vec v = load_strided(x + i * a->x_step, a->x_step, left);
+        acc = max_nan(acc, blend(first_lanes(left), v, acc));
+    }
+    store(lanes, acc);
+    for (int half = FC_LANES / 2; half; half /= 2)
+        for (int j = 0; j < half; j++)
+            if (!(lanes[j] >= lanes[j + half]) && lanes[j] == lanes[j]) lanes[j] = lanes[j + half];
+    const vec peak = splat(lanes[0]);
+
+    acc = splat(0);
+    for (ptrdiff_t i = 0; i < a->length; i += FC_LANES) {
+        const ptrdiff_t left = a->length - i;
+        const vec v = load_strided(x + i * a->x_step, a->x_step, left);
+        const vec e = exp_nonpositive(v - peak);
+        acc += blend(first_lanes(left), e, splat(0));
+        if (!a->logarithm) store_strided(out + i * a->out_step, a->out_step, e, left);
+    }
+    store(lanes, acc);
+    for (int half = FC_LANES / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
+    const vec sum = splat(lanes[0]);
+    const vec log_sum = a->logarithm ? log_positive(sum) : sum;
+
+    for (ptrdiff_t i = 0; i < a->length; i += FC_LANES) {
+        const ptrdiff_t left = a->length - i;
+        char *to = out + i * a->out_step;
+        const vec v = a->logarithm
+                          ? load_strided(x + i * a->x_step, a->x_step, left) - peak - log_sum
+                          : load_strided(to, a->out_step, left) / sum;
+        store_strided(to, a->out_step, v, left);
+    }
+}
+
+static void softmax_along(const fc_softmax_args *a) {
+    for (ptrdiff_t l = 0; l < a->lines; l++)
+        softmax_line(a, a->x + l * a->x_line, a->out + l * a->out_line);
+}
+
+/* FC_LANES lines at once, one per lane: the same steps in the same order as softmax_line. */
+static void softmax_lines(const fc_softmax_args *a, const char *x, char *out, ptrdiff_t lines) {
+    vec peak = splat((real)-INFINITY);
+    for (ptrdiff_t i = 0; i < a->length; i++)
+        peak = max_nan(peak, load_strided(x + i * a->x_step, a->x_line, lines));
+
+    vec chain[FC_LANES] = {{0}};
+    for (ptrdiff_t i = 0; i < a->length; i++) {
+        const vec e = exp_nonpositive(load_strided(x + i * a->x_step, a->x_line, lines) - peak);
+        chain[i % FC_LANES] += e;
+        if (!a->logarithm) store_strided(out + i * a->out_step, a->out_line, e, lines);
+    }
+    for (int half = FC_LANES / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) chain[j] += chain[j + half];
+    const vec sum = chain[0];
+    const vec log_sum = a->logarithm ? log_positive(sum) : sum;
+
+    for (ptrdiff_t i = 0; i < a->length; i++) {
+        char *to = out + i * a->out_step;
+        const vec v = a->logarithm
+                          ? load_strided(x + i * a->x_step, a->x_line, lines) - peak - log_sum
+                          : load_strided(to, a->out_line, lines) / sum;
+        store_strided(to, a->out_line, v, lines);
+    }
+}
+
+static void softmax_across(const fc_softmax_args *a) {
+    for (ptrdiff_t l = 0; l < a->lines; l += FC_LANES)
+        softmax_lines(a, a->x + l * a->x_line, a->out + l * a->out_line, a->lines - l);
+}
+
+FC_INLINE vec lrn_result(vec x, vec energy, const fc_lrn_args *a) {
+    return x * power(energy * (real)a->alpha + (real)a->k, -a->beta);
+}
+
+/* A line copied between zeros, so that every window is whole. */
+static void lrn_copy(const fc_lrn_args *a, const char *x, real *line) {
+    const ptrdiff_t padded = (a->length + FC_LANES - 1) / FC_LANES * FC_LANES;
+    memset(line, 0, a->before * sizeof(real));
+    for (ptrdiff_t i = 0; i < a->length; i += FC_LANES)
+        store(line + a->before + i, load_strided(x + i * a->x_step, a->x_step, a->length - i));
+    memset(line + a->before + padded, 0, a->after * sizeof(real));
+}
+
+static void lrn_line(const fc_lrn_args *a, const real *line, char *out) {
+    for (ptrdiff_t i = 0; i < a->length; i += FC_LANES) {
+        vec energy = {0};
+        for (ptrdiff_t t = 0; t <= a->before + a->after; t++) {
+            const vec v = load(line + i + t);
+            energy += v * v;
+        }
+        store_strided(out + i * a->out_step, a->out_step,
+                      lrn_result(load(line + a->before + i), energy, a), a->length - i);
+    }
+}
+
+/* Copies lines ahead: a load over two stores that are still on their way would wait for both. */
+static void lrn_along(const fc_lrn_args *a) {
+    for (ptrdiff_t l = 0; l < a->lines; l += FC_LRN_LINES) {
+        const int lines = a->lines - l < FC_LRN_LINES ? (int)(a->lines - l) : FC_LRN_LINES;
+        for (int i = 0; i < lines; i++)
+            lrn_copy(a, a->x + (l + i) * a->x_line, (real *)(a->scratch + i * a->scratch_line));
+        for (int i = 0; i < lines; i++)
+            lrn_line(a, (const real *)(a->scratch + i * a->scratch_line),
+                     a->out + (l + i) * a->out_line);
+    }
+}
+
+/* Vectors over neighbouring lines, one channel after the other. */
+static void lrn_across(const fc_lrn_args *a) {
+    for (ptrdiff_t i = 0; i < a->length; i++) {
+        const ptrdiff_t first = i > a->before ? i - a->before : 0;
+        const ptrdiff_t end = a->length - i > a->after ? i + a->after + 1 : a->length;
+        for (ptrdiff_t l = 0; l < a->lines; l += FC_LANES) {
+            const ptrdiff_t left = a->lines - l;
+            const char *x = a->x + l * a->x_line;
+            vec energy = {0};
+            for (ptrdiff_t c = first; c < end; c++) {
+                const vec v = load_strided(x + c * a->x_step, a->x_line, left);
+                energy += v * v;
+            }
+            const vec centre = load_strided(x + i * a->x_step, a->x_line, left);
+            store_strided(a->out + i * a->out_step + l * a->out_line, a->out_line,
+                          lrn_result(centre, energy, a), left);
+        }
+    }
+}
+
+const fc_elementwise_kernels FC_TABLE(elementwise) = {
+    FC_LANES, map, softmax_along, softmax_across, lrn_along, lrn_across};

@@ -1,0 +1,20 @@
+/* A square of values turned in registers on its way in. */
+#ifndef FC_TRANSPOSED_H
+#define FC_TRANSPOSED_H
+
+#include "simd.h"
+
+/* FC_LANES x FC_LANES values with rows `row` bytes apart, transposed; what lies past the last row
+ * or column reads as zero. `whole` is a constant: whole blocks stay in registers. */
+FC_INLINE void load_transposed(vec block[FC_LANES], const int whole, const char *src, ptrdiff_t row,
+                               ptrdiff_t rows, ptrdiff_t columns) {
+    if (whole) {
+        FC_UNROLL for (int i = 0; i < FC_LANES; i++) block[i] = load((const real *)(src + i * row));
+    } else {
+        for (int i = 0; i < FC_LANES; i++)
+            block[i] = i < rows ? load_upto((const real *)(src + i * row), columns) : (vec){0};
+    }
+    transpose(block);
+}
+
+#endif
