@@ -10,6 +10,7 @@ import platform
 import runpy
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
@@ -31,6 +32,9 @@ if IS_X86:
         "-mprefer-vector-width=512",
     ]
 ELEMENT_BITS = (32, 64)
+# Long formulas that stand in several inlined copies must round alike in each of them: where the
+# compiler may choose which product of a sum to fuse, it chooses differently from copy to copy.
+FAMILY_FLAGS = {"elementwise": ["-ffp-contract=off"]}
 LINKED_WITH_KERNELS = "fastconv._engine.dispatch"
 LINKED_WITH_OPENMP = "fastconv._engine.threads"
 
@@ -43,6 +47,7 @@ class BuildEngine(build_ext):
             sys.exit(
                 "fastconv: MSVC has no vector extensions; build with clang-cl, or under WSL with GCC"
             )
+        self.parallel = self.parallel or os.cpu_count()
         openmp = self.openmp_flags()
         for extension in self.extensions:
             extension.extra_compile_args += COMMON_FLAGS
@@ -56,24 +61,30 @@ class BuildEngine(build_ext):
         super().build_extensions()
 
     def kernel_objects(self):
-        objects = self.compiler.compile(
-            [str(KERNELS / "registry.c")],
-            output_dir=self.build_temp,
-            macros=[("FC_HAVE_X86", None)] if IS_X86 else [],
-            extra_postargs=KERNEL_FLAGS,
-        )
+        """Compile every kernel source for every level and element type, on all processors."""
         generated = self.generated_headers()
-        families = sorted(str(p) for p in KERNELS.glob("*.c") if p.name != "registry.c")
+        families = sorted(p for p in KERNELS.glob("*.c") if p.name != "registry.c")
+        jobs = [(KERNELS / "registry.c", "", [("FC_HAVE_X86", None)] if IS_X86 else [], [])]
         for level, flags in LEVEL_FLAGS.items():
             for bits in ELEMENT_BITS:
-                objects += self.compiler.compile(
-                    families,
-                    output_dir=os.path.join(self.build_temp, f"{level}-{bits}"),
-                    macros=[("FC_LEVEL", level), ("FC_DTYPE", str(bits))],
-                    include_dirs=[generated],
-                    extra_postargs=KERNEL_FLAGS + flags,
-                )
-        return objects
+                macros = [("FC_LEVEL", level), ("FC_DTYPE", str(bits))]
+                jobs += [
+                    (source, f"{level}-{bits}", macros, flags + FAMILY_FLAGS.get(source.stem, []))
+                    for source in families
+                ]
+
+        def compile_one(job):
+            source, folder, macros, flags = job
+            return self.compiler.compile(
+                [str(source)],
+                output_dir=os.path.join(self.build_temp, folder),
+                macros=macros,
+                include_dirs=[generated],
+                extra_postargs=KERNEL_FLAGS + flags,
+            )
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return [path for objects in pool.map(compile_one, jobs) for path in objects]
 
     def generated_headers(self):
         """Write the headers that Python computes into the build folder; return where they are."""

@@ -12,9 +12,15 @@ gives the same bits) everywhere on one machine. Each way carries the reason for 
     winograd   F(m,3)      3-wide stride-1 kernels with fewer multiplications
 """
 
+import math
 from typing import NamedTuple
 
+from ._engine.winograd_cost import WEIGHT, choose_tile, cost
+
 ALGORITHMS = ("auto", "direct", "im2col", "winograd")
+
+# Multiply-adds that cost as much as packing one kernel for Winograd rather than for implicit GEMM.
+TRANSFORM_WEIGHT = 1000
 
 
 class Choice(NamedTuple):
@@ -89,6 +95,7 @@ class Problem(NamedTuple):
     out_size: tuple
     channels_contiguous: bool
     lanes: int
+    packed: bool  # weights are packed once for many calls
 
     @property
     def group_in(self):
@@ -137,13 +144,22 @@ def trimmed(axes):
 
 
 def winograd_tile(p):
-    """Output tile m of F(m, 3), or 0 where the transforms would cost more than they save."""
-    if p.group_in < 16 or p.group_out < 16:
+    """Output tile m of the cheapest F(m, 3), or 0 where implicit GEMM costs less."""
+    if p.group_in < p.lanes or p.group_out < p.lanes:
         return 0
-    rows, columns = p.out_size[1:]
-    if rows * columns * p.batch < 100:
-        return 0
-    return 4
+    size = p.out_size[1:]
+    images = p.batch * p.out_size[0]
+    tile = choose_tile(size, p.group_in, p.group_out, images, p.kernel[1:])
+    winograd = cost(tile, size, p.group_in, p.group_out, images, p.kernel[1:])
+    if not p.packed:
+        winograd += TRANSFORM_WEIGHT * p.group_in * p.group_out
+    return tile if winograd < gemm_cost(p) else 0
+
+
+def gemm_cost(p):
+    """Cost of implicit GEMM in multiply-adds, on the scale of `winograd_cost.cost`."""
+    pixels = p.batch * math.prod(p.out_size)
+    return math.prod(p.kernel) * p.group_in * p.group_out * (pixels + WEIGHT)
 
 
 def choose(p, algorithm, precision, exact=False):
@@ -170,7 +186,8 @@ def choose(p, algorithm, precision, exact=False):
     if algorithm == "winograd":
         if refusal:
             raise ValueError(f'{p.op}: algorithm="winograd" cannot run this: {refusal}')
-        return Choice("winograd", "", winograd_tile(p) or 2, "asked for")
+        tile = choose_tile(p.out_size[1:], p.group_in, p.group_out, p.batch, p.kernel[1:])
+        return Choice("winograd", f"F({tile},3)", tile, "asked for")
     if algorithm == "direct":
         return choose_direct(p)._replace(reason="asked for")
     if algorithm == "im2col":
@@ -190,6 +207,6 @@ def choose_auto(p, refusal, exact):
         tile = winograd_tile(p)
         if tile:
             reason = f"3-wide, stride 1, {p.group_in} -> {p.group_out} channels: F({tile},3) saves "
-            return Choice("winograd", "", tile, reason + "most multiplications")
+            return Choice("winograd", f"F({tile},3)", tile, reason + "multiplications")
     why = refusal if refusal and p.kernel[1:] == (3, 3) else "dense channels: implicit GEMM"
     return Choice("im2col", "pointers", 0, why)

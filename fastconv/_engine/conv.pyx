@@ -112,7 +112,7 @@ cdef void set_axes(Py_ssize_t *target, tuple values, Py_ssize_t missing) except 
 cdef fc_conv conv_of(geometry, int type, activation, bint flush_denormals) except *:
     cdef fc_conv conv
     conv.type = type
-    conv.batch = geometry.batch
+    conv.batch = max(1, geometry.batch)     # no picture is planned as one, and never run
     conv.in_channels = geometry.in_channels
     conv.out_channels = geometry.out_channels
     conv.groups = geometry.groups

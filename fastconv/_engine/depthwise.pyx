@@ -7,17 +7,21 @@ whatever is outside the input from a row of zeros.
     x --windows--> tile --> out             (channels contiguous in the result)
     x --windows--> tile --> sums --finish--> out
 
+Where channels fill no whole vectors (a colour picture's three), neighbouring inner pixels are
+joined into one long pixel of whole vectors, with as many copies of the weights.
+
 Chains of at most 512 multiply-adds in the order kernel depth, height, width, added in order, at an
 edge as inside. Padding is multiplied like any other zero.
 """
 
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from . cimport threads
-from .direct cimport address, ceil_div, clamp, conv_work, epilogue_of, index, plan_planes, round_up
+from .direct cimport address, ceil_div, clamp, conv_work, epilogue_of, gcd, index, plan_planes
+from .direct cimport round_up
 from .direct_kernels cimport fc_depthwise_args, fc_direct_kernels, fc_window_row
 from .dispatch cimport kernels
-from .kernels cimport fc_finish_args, fc_kernels, fc_pack_args
+from .kernels cimport FC_ACT_NONE, fc_finish_args, fc_kernels, fc_pack_args
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 
 cdef index CHAIN = 512
@@ -26,6 +30,8 @@ cdef index TASKS = 64
 cdef double TASK_OPERATIONS = 2e5
 # Window tables grow with the kernel: from here on planes are the better form.
 cdef index MOST_TAPS = 4096
+# Pixels of at least this many vectors are not joined: what their last vector wastes is little.
+cdef index JOINED_BELOW = 4
 
 
 # ---------------------------------------------------------------- planning
@@ -35,11 +41,13 @@ cdef struct Depthwise:
     const fc_kernels *kernels
     index element
     index rows, chain_rows            # kernel rows: depth x height; those of one chain
-    index padded                      # packed channels: whole vectors
+    index joined                      # neighbouring pixels that one packed row of weights covers
+    index padded                      # elements of that row: whole vectors
     index inner, inner_end            # output columns whose windows lie inside the input's rows
     index task_rows, row_blocks       # output rows of a task
     bint in_place                     # the kernel writes the result; else sums go through finish
-    index zeros_at, windows_at, sums_at, workspace
+    index sum_pixel
+    index zeros_at, bias_at, windows_at, sums_at, workspace
 
 
 cdef Prepared plan_depthwise(const fc_conv *conv, const fc_view *x, const fc_view *out,
@@ -56,16 +64,17 @@ cdef Prepared plan_depthwise(const fc_conv *conv, const fc_view *x, const fc_vie
     b.element = element
     b.rows = conv.kernel[0] * conv.kernel[1] if taps else 0
     b.chain_rows = max(1, CHAIN // max(1, conv.kernel[2]))
-    b.padded = round_up(conv.out_channels, b.kernels.direct.lanes)
     b.in_place = out.channel == element and (residual.data == NULL or residual.channel == element)
+    plan_joined(b, x, out, residual)
     plan_inner(b)
     plan_tasks(b)
     b.zeros_at = 0
-    b.windows_at = b.padded * element
+    b.bias_at = b.padded * element
+    b.windows_at = 2 * b.padded * element
     b.sums_at = b.windows_at + round_up(max(1, taps) * sizeof(fc_window_row), 64)
     b.workspace = b.sums_at
     if not b.in_place:
-        b.workspace += conv.out_size[2] * b.padded * element
+        b.workspace += conv.out_size[2] * b.sum_pixel
     b.workspace = round_up(b.workspace, 4096) + 64
     op.pack = pack_depthwise
     op.run = run_depthwise
@@ -73,6 +82,27 @@ cdef Prepared plan_depthwise(const fc_conv *conv, const fc_view *x, const fc_vie
     op.workspace_bytes = b.workspace
     op.packing = ("depthwise", conv.type)
     return op
+
+
+cdef bint is_dense(const fc_view *view, index pixel) noexcept nogil:
+    return view.data == NULL or view.space[2] == pixel
+
+
+cdef void plan_joined(Depthwise *b, const fc_view *x, const fc_view *out,
+                      const fc_view *residual) noexcept nogil:
+    """Join pixels that follow each other without a gap, at stride 1, until they fill vectors."""
+    cdef const fc_conv *c = &b.conv
+    cdef index lanes = b.kernels.direct.lanes, channels = c.out_channels
+    cdef index pixel = channels * b.element
+    b.joined = 1
+    b.padded = round_up(channels, lanes)
+    b.sum_pixel = b.padded * b.element
+    if channels % lanes and channels < JOINED_BELOW * lanes and c.stride[2] == 1 \
+            and x.space[2] == pixel \
+            and (not b.in_place or (out.space[2] == pixel and is_dense(residual, pixel))):
+        b.joined = lanes // gcd(channels, lanes)
+        b.padded = b.joined * channels
+        b.sum_pixel = pixel
 
 
 cdef void plan_inner(Depthwise *b) noexcept nogil:
@@ -93,20 +123,21 @@ cdef void plan_tasks(Depthwise *b) noexcept nogil:
 
 
 def depthwise_tile(dtype="float32"):
-    """The depthwise form's register tile, as `Plan.tile` shows it.
+    """The register tile, as `Plan.tile` shows it.
 
-    Returns
-    -------
-    str
-        Output pixels x channels.
+    Parameters
+    ----------
+    dtype : str or numpy.dtype
+        float32 or float64.
     """
-    cdef const fc_direct_kernels *k = kernels(dtype == "float64").direct
-    return f"pixels x channels: {k.depthwise_pixels}x{k.depthwise_vectors * k.lanes}"
+    cdef const fc_direct_kernels *k = kernels(str(dtype) == "float64").direct
+    return f"{k.depthwise_pixels}x{k.depthwise_vectors * k.lanes} (pixels x channels)"
 
 
 cdef int pack_depthwise(const void *blocking, const char *weight, char *packed) noexcept nogil:
-    """[kernel depth, height, width][channel], channels rounded up to whole vectors."""
+    """[kernel depth, height, width][joined pixel][channel], rounded up to whole vectors."""
     cdef const Depthwise *b = <const Depthwise *> blocking
+    cdef index tap
     cdef fc_pack_args args
     args.weight = weight
     args.taps = b.rows * b.conv.kernel[2]
@@ -116,7 +147,16 @@ cdef int pack_depthwise(const void *blocking, const char *weight, char *packed) 
     args.width = b.padded
     args.dst = packed
     b.kernels.gemm.pack(&args)
+    for tap in range(args.taps):
+        repeat(packed + tap * b.padded * b.element, b.conv.out_channels * b.element, b.joined)
     return threads.FC_OK
+
+
+cdef void repeat(char *data, index size, index times) noexcept nogil:
+    """Copy the first `size` bytes behind themselves until they stand there `times` times."""
+    cdef index i
+    for i in range(1, times):
+        memcpy(data + i * size, data, size)
 
 
 # ---------------------------------------------------------------- one output row
@@ -138,11 +178,13 @@ cdef const char *kernel_row(const Row *t, index y) noexcept nogil:
     return address(&t.call.x, t.image, 0, depth, row, 0)
 
 
-cdef void aim_inside(const Row *t, fc_depthwise_args *d, fc_window_row *window) noexcept nogil:
-    """Windows of the inner columns: one entry a kernel row."""
+cdef void aim_inside(const Row *t, fc_depthwise_args *d, fc_window_row *window,
+                     index column) noexcept nogil:
+    """Windows of the inner columns from this one on: one entry a kernel row."""
     cdef const Depthwise *b = t.b
     cdef const fc_conv *c = &b.conv
-    cdef index y, pixel = t.call.x.space[2]
+    cdef index y, pixel = t.call.x.space[2], left = b.inner_end - column
+    cdef index joined = min(b.joined, left)
     cdef const char *x
     for y in range(b.rows):
         x = kernel_row(t, y)
@@ -150,12 +192,14 @@ cdef void aim_inside(const Row *t, fc_depthwise_args *d, fc_window_row *window) 
             window[y].x = t.workspace + b.zeros_at
             window[y].pixel = window[y].tap = 0
         else:
-            window[y].x = x + (b.inner * c.stride[2] - c.pad[2]) * pixel
-            window[y].pixel = c.stride[2] * pixel
+            window[y].x = x + (column * c.stride[2] - c.pad[2]) * pixel
+            window[y].pixel = joined * c.stride[2] * pixel
             window[y].tap = c.dilation[2] * pixel
     d.rows = b.rows
     d.taps = c.kernel[2]
     d.chain_rows = b.chain_rows
+    d.pixels = left // joined
+    d.channels = joined * c.out_channels
 
 
 cdef void aim_at_edge(const Row *t, fc_depthwise_args *d, fc_window_row *window,
@@ -177,6 +221,8 @@ cdef void aim_at_edge(const Row *t, fc_depthwise_args *d, fc_window_row *window,
     d.rows = b.rows * c.kernel[2]
     d.taps = 1
     d.chain_rows = b.chain_rows * c.kernel[2]
+    d.pixels = 1
+    d.channels = c.out_channels
 
 
 cdef void finish_row(const Row *t, char *sums) noexcept nogil:
@@ -185,7 +231,7 @@ cdef void finish_row(const Row *t, char *sums) noexcept nogil:
     cdef const fc_call *call = t.call
     cdef fc_finish_args f
     f.sums = sums
-    f.sum_row = b.padded * b.element
+    f.sum_row = b.sum_pixel
     f.pixels = b.conv.out_size[2]
     f.channels = b.conv.out_channels
     f.epilogue.bias = call.bias
@@ -204,14 +250,21 @@ cdef void finish_row(const Row *t, char *sums) noexcept nogil:
 
 
 cdef void aim_result(const Row *t, fc_depthwise_args *d, index column) noexcept nogil:
+    """Where the pixels from this column on go: the result, or the row of sums."""
     cdef const Depthwise *b = t.b
+    cdef const fc_view *out = &t.call.out
+    cdef const fc_view *residual = &t.call.residual
+    cdef index joined = d.channels // b.conv.out_channels
     d.residual = NULL
-    if b.in_place:
-        d.out = address(&t.call.out, t.image, 0, t.depth, t.row, column)
-        if t.call.residual.data != NULL:
-            d.residual = address(&t.call.residual, t.image, 0, t.depth, t.row, column)
-    else:
-        d.out = t.workspace + b.sums_at + column * d.out_pixel
+    if not b.in_place:
+        d.out = t.workspace + b.sums_at + column * b.sum_pixel
+        d.out_pixel = joined * b.sum_pixel
+        return
+    d.out = address(out, t.image, 0, t.depth, t.row, column)
+    d.out_pixel = joined * out.space[2]
+    if residual.data != NULL:
+        d.residual = address(residual, t.image, 0, t.depth, t.row, column)
+        d.residual_pixel = joined * residual.space[2]
 
 
 cdef void run_row(const Row *t) noexcept nogil:
@@ -219,28 +272,23 @@ cdef void run_row(const Row *t) noexcept nogil:
     cdef const fc_conv *c = &b.conv
     cdef fc_window_row *window = <fc_window_row *> (t.workspace + b.windows_at)
     cdef fc_depthwise_args d
-    cdef index column
-    d.channels = c.out_channels
+    cdef index column = 0
     d.window = window
     d.w = t.call.packed
     d.w_tap = b.padded * b.element
-    d.out_pixel = t.call.out.space[2] if b.in_place else b.padded * b.element
-    d.residual_pixel = t.call.residual.space[2]
-    d.epilogue = epilogue_of(c, t.call.bias, 0)
+    d.epilogue = epilogue_of(c, NULL, 0)
     if not b.in_place:
-        d.epilogue.bias = NULL
-        d.epilogue.activation = 0
-    for column in range(c.out_size[2]):
-        if column == b.inner and b.inner < b.inner_end:
-            aim_inside(t, &d, window)
-            d.pixels = b.inner_end - b.inner
-        elif b.inner <= column < b.inner_end:
-            continue
+        d.epilogue.activation = FC_ACT_NONE
+    elif t.call.bias != NULL:
+        d.epilogue.bias = t.workspace + b.bias_at
+    while column < c.out_size[2]:
+        if b.inner <= column < b.inner_end:
+            aim_inside(t, &d, window, column)
         else:
             aim_at_edge(t, &d, window, column)
-            d.pixels = 1
         aim_result(t, &d, column)
         b.kernels.direct.depthwise(&d)
+        column += d.pixels * (d.channels // c.out_channels)
     if not b.in_place:
         finish_row(t, t.workspace + b.sums_at)
 
@@ -262,6 +310,9 @@ cdef int depthwise_task(void *context, index task, int thread) noexcept nogil:
     t.depth = task % b.conv.out_size[0]
     t.image = task // b.conv.out_size[0]
     memset(t.workspace + b.zeros_at, 0, b.padded * b.element)
+    if r.call.bias != NULL:
+        memcpy(t.workspace + b.bias_at, r.call.bias, b.conv.out_channels * b.element)
+        repeat(t.workspace + b.bias_at, b.conv.out_channels * b.element, b.joined)
     for t.row in range(block * b.task_rows,
                        min((block + 1) * b.task_rows, b.conv.out_size[1])):
         run_row(&t)

@@ -88,15 +88,29 @@ cdef void plan_chains(Planes *b) noexcept nogil:
         and b.chain_taps == c.kernel[2])
 
 
+cdef inline index rows_of_tile(const Planes *b) noexcept nogil:
+    """Output rows of the tallest tile: the one of the fewest channels."""
+    return b.kernels.planes_rows[b.group_out // b.tiles]
+
+
+cdef index read_rows(const Planes *b) noexcept nogil:
+    """Output rows that tiles work on: whole tiles, in narrow blocks below each other."""
+    cdef index tile_rows = rows_of_tile(b)
+    if b.columns <= b.kernels.lanes:
+        tile_rows *= b.kernels.planes_vectors
+    return round_up(b.rows, tile_rows)
+
+
 cdef void measure_scratch(Planes *b) noexcept nogil:
     """Pitches of the copied rows and the sums for the block's present rows and columns."""
     cdef const fc_conv *c = &b.conv
     cdef index lanes = b.kernels.lanes
     cdef index reach = max(0, b.chain_taps - 1) * c.dilation[2] // c.stride[2]
     cdef index columns = round_up(b.columns, lanes)
-    cdef index input_rows = (b.rows - 1) * b.comb_stride + max(1, b.chain_rows)
+    cdef index input_rows = (read_rows(b) - 1) * b.comb_stride + max(1, b.chain_rows)
     b.slots = min(c.stride[2] // gcd(c.stride[2], c.dilation[2]), max(1, b.chain_taps))
-    b.slot = round_up(columns + reach + 1, lanes) * b.element
+    # behind a piece: the lead before it, and the vector that its copy may write too much
+    b.slot = (round_up(columns + reach + 1, lanes) + 2 * lanes) * b.element
     # an odd number of cache lines: neighbouring rows must not share their cache sets
     b.row_pitch = round_up(b.slots * b.slot, 64) | 64
     b.plane_pitch = input_rows * b.row_pitch
@@ -109,18 +123,29 @@ cdef void measure_scratch(Planes *b) noexcept nogil:
     b.workspace = round_up(b.workspace, 4096) + 64
 
 
+cdef void shorten_chains(Planes *b) noexcept nogil:
+    """Fewer planes a chain until the smallest block's copies fit, whatever the picture's size."""
+    b.rows = rows_of_tile(b)
+    b.columns = b.kernels.planes_vectors * b.kernels.lanes
+    measure_scratch(b)
+    while b.chain_planes > 1 and b.sums_at > ROWS_BYTES:
+        b.chain_planes //= 2
+        b.single_chain = False
+        measure_scratch(b)
+
+
 cdef void plan_blocks(Planes *b) noexcept nogil:
     """Output rows and columns of a block whose copied rows fit their share of the cache."""
     cdef const fc_conv *c = &b.conv
     cdef index widest = b.kernels.planes_vectors * b.kernels.lanes
-    cdef index tile_rows = b.kernels.planes_rows[ceil_div(b.group_out, b.tiles)]
+    cdef index tile_rows = rows_of_tile(b)
     cdef index comb = ceil_div(c.out_size[1], b.spacing)
     cdef index wanted = clamp(<index> (conv_work(c, b.element) / TASK_OPERATIONS), 1, TASKS)
     b.columns = c.out_size[2]
     if b.columns > WIDEST:
         b.columns = round_up(ceil_div(b.columns, ceil_div(b.columns, WIDEST)), widest)
-    b.rows = comb
     b.tiles_per_item = b.tiles
+    b.rows = comb
     while True:
         measure_scratch(b)
         b.row_blocks = ceil_div(comb, b.rows)
@@ -153,6 +178,7 @@ cdef Prepared plan_planes(const fc_conv *conv, const fc_view *x, const fc_view *
     b.spacing = clamp(conv.dilation[1] // common, 1, max(1, conv.out_size[1]))
     b.comb_stride = conv.stride[1] // common
     plan_chains(b)
+    shorten_chains(b)
     plan_blocks(b)
     for tap in range(taps):
         slot = tap % b.slots
@@ -167,20 +193,20 @@ cdef Prepared plan_planes(const fc_conv *conv, const fc_view *x, const fc_view *
     return op
 
 
-def planes_tile(dtype="float32"):
-    """The planes form's register tiles, as `Plan.tile` shows them.
+def planes_tile(dtype="float32", index group_out=1):
+    """The largest register tile for a number of output channels a group, as `Plan.tile` shows it.
 
-    Returns
-    -------
-    str
-        Largest output rows x columns for one, two and three output channels, then channels x
-        columns for more.
+    Parameters
+    ----------
+    dtype : str or numpy.dtype
+        float32 or float64.
+    group_out : int
+        Output channels of one group.
     """
-    cdef const fc_direct_kernels *k = kernels(dtype == "float64").direct
+    cdef const fc_direct_kernels *k = kernels(str(dtype) == "float64").direct
+    cdef index channels = ceil_div(group_out, ceil_div(group_out, FC_PLANES_CHANNELS))
     columns = k.planes_vectors * k.lanes
-    few = ", ".join(f"{n}x{k.planes_rows[n]}x{columns}" for n in range(1, FC_PLANES_CHANNELS + 1)
-                    if k.planes_rows[n] > 1)
-    return f"channels x rows x columns: {few}, {FC_PLANES_CHANNELS}x1x{columns}"
+    return f"{channels}x{k.planes_rows[channels]}x{columns} (channels x rows x columns)"
 
 
 # ---------------------------------------------------------------- planes: weights
@@ -217,6 +243,13 @@ cdef struct Chain:
     index plane, planes, row, rows, tap, taps
 
 
+cdef inline index lead(const Block *t, const Chain *chain) noexcept nogil:
+    """Elements that a copied row is moved by, so that the input behind its padding is aligned."""
+    cdef const fc_conv *c = &t.b.conv
+    cdef index padding = c.pad[2] - t.column * c.stride[2] - chain.tap * c.dilation[2]
+    return -padding & (t.b.kernels.lanes - 1) if padding > 0 and c.stride[2] == 1 else 0
+
+
 cdef void copy_plane(const Block *t, const Chain *chain, index plane, char *dst) noexcept nogil:
     """Rows of one input plane that the chain's taps see from the block, zeros outside."""
     cdef const Planes *b = t.b
@@ -226,25 +259,32 @@ cdef void copy_plane(const Block *t, const Chain *chain, index plane, char *dst)
     cdef index depth = t.depth * c.stride[0] - c.pad[0] + plane % c.kernel[0] * c.dilation[0]
     cdef index row = t.row * c.stride[1] - c.pad[1] + chain.row * c.dilation[1]
     cdef index column = t.column * c.stride[2] - c.pad[2] + chain.tap * c.dilation[2]
-    cdef index i
-    cdef bint inside = 0 <= depth < c.in_size[0]
+    cdef index window, windows = 1, step = b.comb_stride
     cdef fc_split_args s
     s.columns = (t.columns - 1) * c.stride[2] + (chain.taps - 1) * c.dilation[2] + 1
     s.first = clamp(-column, 0, s.columns)
     s.last = clamp(c.in_size[2] - column, s.first, s.columns)
+    s.rows = (t.rows - 1) * step + chain.rows
+    s.src_row = c.dilation[1] * x.space[1]
     s.src_pixel = x.space[2]
     s.stride = c.stride[2]
     s.dilation = c.dilation[2]
     s.slots = b.slots
     s.slot = b.slot
-    for i in range((t.rows - 1) * b.comb_stride + chain.rows):
-        if i % b.comb_stride < chain.rows:      # else between two windows
-            s.src = NULL
-            if inside and 0 <= row < c.in_size[1]:
-                s.src = address(x, t.image, channel, depth, row, column + s.first)
-            s.dst = dst + i * b.row_pitch
-            b.kernels.split(&s)
-        row += c.dilation[1]
+    s.dst_row = b.row_pitch
+    if step > chain.rows:       # skip the rows between two windows
+        windows = t.rows
+        s.rows = chain.rows
+    for window in range(windows):
+        s.first_row = clamp(ceil_div(max(0, -row), c.dilation[1]), 0, s.rows)
+        s.last_row = clamp(ceil_div(max(0, c.in_size[1] - row), c.dilation[1]), s.first_row, s.rows)
+        if not 0 <= depth < c.in_size[0]:
+            s.last_row = s.first_row
+        s.src = address(x, t.image, channel, depth, row + s.first_row * c.dilation[1],
+                        column + s.first)
+        s.dst = dst + window * step * b.row_pitch + lead(t, chain) * b.element
+        b.kernels.split(&s)
+        row += step * c.dilation[1]
 
 
 cdef void add_chain(const Block *t, const Chain *chain, bint is_first, bint is_last) noexcept nogil:
@@ -253,9 +293,10 @@ cdef void add_chain(const Block *t, const Chain *chain, bint is_first, bint is_l
     cdef const fc_conv *c = &b.conv
     cdef const fc_view *out = &t.call.out
     cdef const fc_view *residual = &t.call.residual
-    cdef index tile, channel, row, tile_rows, tap_bytes
+    cdef index tile, channel, tap_bytes
     cdef fc_planes_args p
-    p.stride = <int> b.comb_stride
+    p.rows = t.rows
+    p.stride = b.comb_stride
     p.load_sums = not is_first
     p.finish = is_last
     p.columns = t.columns
@@ -274,28 +315,22 @@ cdef void add_chain(const Block *t, const Chain *chain, bint is_first, bint is_l
     p.residual_channel = residual.channel
     p.residual_row = residual.space[1] * b.spacing
     p.residual_pixel = residual.space[2]
-    tile_rows = b.kernels.planes_rows[ceil_div(b.group_out, b.tiles)]
-    row = 0
-    while row < t.rows:
-        p.rows = <int> min(tile_rows, t.rows - row)
-        p.x = t.workspace + row * b.comb_stride * b.row_pitch
-        for tile in range(t.first_tile, t.last_tile):
-            channel = t.group * b.group_out + first_channel(b, tile)
-            p.channels = <int> (first_channel(b, tile + 1) - first_channel(b, tile))
-            tap_bytes = p.channels * b.element
-            p.w_row = c.kernel[2] * tap_bytes
-            p.w_plane = c.kernel[1] * p.w_row
-            p.w = t.call.packed + channel * b.planes * c.kernel[1] * c.kernel[2] * b.element \
-                + chain.plane * p.w_plane + chain.row * p.w_row + chain.tap * tap_bytes
-            p.sums = t.workspace + b.sums_at + row * b.sum_row \
-                + (first_channel(b, tile) - first_channel(b, t.first_tile)) * b.sum_channel
-            p.epilogue = epilogue_of(c, t.call.bias, channel * b.element)
-            p.out = address(out, t.image, channel, t.depth, t.row + row * b.spacing, t.column)
-            if residual.data != NULL:
-                p.residual = address(residual, t.image, channel, t.depth,
-                                     t.row + row * b.spacing, t.column)
-            b.kernels.planes(&p)
-        row += p.rows
+    p.x = t.workspace + lead(t, chain) * b.element
+    for tile in range(t.first_tile, t.last_tile):
+        channel = t.group * b.group_out + first_channel(b, tile)
+        p.channels = <int> (first_channel(b, tile + 1) - first_channel(b, tile))
+        tap_bytes = p.channels * b.element
+        p.w_row = c.kernel[2] * tap_bytes
+        p.w_plane = c.kernel[1] * p.w_row
+        p.w = t.call.packed + channel * b.planes * c.kernel[1] * c.kernel[2] * b.element \
+            + chain.plane * p.w_plane + chain.row * p.w_row + chain.tap * tap_bytes
+        p.sums = t.workspace + b.sums_at \
+            + (first_channel(b, tile) - first_channel(b, t.first_tile)) * b.sum_channel
+        p.epilogue = epilogue_of(c, t.call.bias, channel * b.element)
+        p.out = address(out, t.image, channel, t.depth, t.row, t.column)
+        if residual.data != NULL:
+            p.residual = address(residual, t.image, channel, t.depth, t.row, t.column)
+        b.kernels.planes(&p)
 
 
 cdef void run_block(const Block *t) noexcept nogil:

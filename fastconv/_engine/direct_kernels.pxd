@@ -17,23 +17,28 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct fc_split_args:
         const char *src
+        ptrdiff_t src_row
         ptrdiff_t src_pixel
+        ptrdiff_t rows
+        ptrdiff_t first_row
+        ptrdiff_t last_row
+        ptrdiff_t columns
         ptrdiff_t first
         ptrdiff_t last
-        ptrdiff_t columns
         ptrdiff_t stride
         ptrdiff_t dilation
         ptrdiff_t slots
         ptrdiff_t slot
         char *dst
+        ptrdiff_t dst_row
 
     ctypedef struct fc_planes_args:
         int channels
-        int rows
-        int stride
         int load_sums
         int finish
+        ptrdiff_t rows
         ptrdiff_t columns
+        ptrdiff_t stride
         ptrdiff_t planes
         ptrdiff_t kernel_rows
         ptrdiff_t taps

@@ -17,6 +17,8 @@ import numpy as np
 from .. import plan
 from .._engine import dispatch
 from .._engine.conv import ConvCall
+from .._engine.depthwise import depthwise_tile
+from .._engine.direct import planes_tile
 from ..config import check_precision, get_precision
 from ._cache import BoundedCache
 from ._check import (
@@ -54,7 +56,7 @@ def convolve(op, x, weight, bias, residual, out, precision, arguments, packed=No
     if precision is None:
         precision = get_precision()
     try:
-        key = _signature(op, x, weight, residual, out, precision, arguments)
+        key = _signature(op, x, weight, residual, out, precision, arguments, packed is not None)
         planned = _calls[key]
     except (KeyError, TypeError, AttributeError):
         planned = None
@@ -73,9 +75,9 @@ def shape_only(shape, dtype):
     return np.lib.stride_tricks.as_strided(seed, shape, tuple(reversed(strides)), writeable=False)
 
 
-def _signature(op, x, weight, residual, out, precision, arguments):
+def _signature(op, x, weight, residual, out, precision, arguments, packed):
     return (
-        op, x.shape, x.strides, x.dtype, weight.shape, weight.dtype, precision, arguments,
+        op, x.shape, x.strides, x.dtype, weight.shape, weight.dtype, precision, arguments, packed,
         None if residual is None else residual.strides,
         None if out is None else out.strides,
     )
@@ -106,12 +108,13 @@ def _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, p
     if out is not None and not _writable_in_place(out, x, weight, bias, residual):
         target = np.empty_like(out, order="C")
     try:
-        key = _signature(op, x, weight, residual, target, precision, arguments)
+        key = _signature(op, x, weight, residual, target, precision, arguments, packed is not None)
         planned = _calls.get(key)
     except TypeError:  # an argument is a list
         key = planned = None
     if planned is None:
-        planned = plan_call(op, x, weight, residual, target, precision, arguments, exact)
+        planned = plan_call(op, x, weight, residual, target, precision, arguments, exact,
+                            packed is not None)
         if key is not None:
             _calls.remember(key, planned)
     result = _run(planned, x, weight, bias, residual, target, packed)
@@ -152,13 +155,15 @@ def _geometry(op, x_shape, weight_shape, arguments):
     return conv_geometry(op, nd, x_shape, weight_shape, stride, padding, dilation, groups, layout)
 
 
-def plan_call(op, x, weight, residual, out, precision, arguments, exact=False):
+def plan_call(op, x, weight, residual, out, precision, arguments, exact=False, packed=True):
     """Plan a call; see `convolve` for the parameters.
 
     Parameters
     ----------
     exact : bool
         Neither operand is floating: "auto" keeps sums of integers exact.
+    packed : bool
+        The weights are packed once for many calls, not in each call.
 
     Returns
     -------
@@ -173,7 +178,7 @@ def plan_call(op, x, weight, residual, out, precision, arguments, exact=False):
     contiguous = _channel_stride(x, geometry) == dtype.itemsize
     planned = []
     for phase in phases:
-        problem = _problem(phase.geometry, contiguous, dispatch.lanes(dtype))
+        problem = _problem(phase.geometry, contiguous, dispatch.lanes(dtype), packed)
         choice = plan.choose(problem, algorithm, precision, exact)
         planned.append((phase.geometry, choice, phase.offset, phase.step, phase.select))
     result = shape_only(geometry.out_shape, dtype) if out is None else out
@@ -197,13 +202,12 @@ class PlannedCall(ConvCall):
         """Return the Plan; of a transposed convolution, that of its largest phase."""
         geometry, precision, dtype = self._facts
         choice = self.choices[0]
-        columns = dispatch.gemm_tiles(dtype)[-1]
         taps = math.prod(geometry.kernel_size) * geometry.in_channels // geometry.groups
         windows = geometry.batch * math.prod(geometry.out_size)
         return plan.Plan(
             algorithm=choice.algorithm,
             form=choice.form,
-            tile=f"F({choice.tile},3)" if choice.tile else f"{columns[0]}x{columns[1]}",
+            tile=_tile(choice, geometry, dtype),
             isa=dispatch.isa(),
             workspace_bytes=self.workspace_bytes,
             packed_bytes=self.packed_bytes,
@@ -212,6 +216,16 @@ class PlannedCall(ConvCall):
             unused=_unused(geometry),
             reason=choice.reason,
         )
+
+
+def _tile(choice, geometry, dtype):
+    """The register tile of a choice, as text."""
+    if choice.form == "planes":
+        return planes_tile(dtype, geometry.out_channels // geometry.groups)
+    if choice.form == "depthwise":
+        return depthwise_tile(dtype)
+    rows, columns = dispatch.gemm_tiles(dtype)[-1]
+    return f"{rows}x{columns} (pixels x channels)"
 
 
 def _unused(geometry):
@@ -228,7 +242,7 @@ def _channel_stride(x, geometry):
     return x.strides[-1 if geometry.channels_last else first]
 
 
-def _problem(geometry, channels_contiguous, lanes):
+def _problem(geometry, channels_contiguous, lanes, packed):
     def three(values, missing=1):
         return (missing,) * (3 - geometry.nd) + tuple(values)
 
@@ -244,4 +258,5 @@ def _problem(geometry, channels_contiguous, lanes):
         out_size=three(geometry.out_size),
         channels_contiguous=channels_contiguous,
         lanes=lanes,
+        packed=packed,
     )

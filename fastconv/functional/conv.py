@@ -225,7 +225,9 @@ class PreparedConv:
 
 def explain_conv2d(x_shape, weight_shape, bias=False, stride=1, padding=0, dilation=1, groups=1, *,
                    layout="NCHW", algorithm="auto", precision=None, dtype=np.float32):
-    """Say how `conv2d` would run on C-contiguous arrays of these shapes, without running it.
+    """Say how a layer would run on C-contiguous arrays of these shapes, without running it.
+
+    A call of `conv2d` itself packs its weights every time and may therefore choose differently.
 
     Parameters
     ----------

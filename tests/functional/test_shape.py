@@ -29,8 +29,8 @@ def test_flatten_against_reference(dims):
 
 def test_flatten_odd_shapes():
     assert shape.flatten(np.float32(3), 0).shape == (1,)
-    assert shape.flatten(np.ones((2, 0, 3))).shape == (2, 0)
-    assert shape.flatten(np.ones((0, 2, 3))).shape == (0, 6)
+    assert shape.flatten(np.ones((2, 0, 3)), 1).shape == (2, 0)
+    assert shape.flatten(np.ones((0, 2, 3)), 1).shape == (0, 6)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -35,16 +35,7 @@ static void interleave(const fc_interleave_args *p) {
 FC_INLINE ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 
 static void zero(real *dst, ptrdiff_t first, ptrdiff_t last) {
-    for (ptrdiff_t i = first; i < last; i += FC_LANES) store_upto(dst + i, (vec){0}, last - i);
-}
-
-static void copy_run(real *dst, const real *src, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i += FC_LANES)
-        store_upto(dst + i, load_upto(src + i, count - i), count - i);
-}
-
-static void copy_strided(real *dst, const char *src, ptrdiff_t step, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++) dst[i] = *(const real *)(src + i * step);
+    for (ptrdiff_t i = first; i < last; i += FC_LANES) store(dst + i, (vec){0});
 }
 
 #if FC_VECTOR_BYTES * 8 / FC_DTYPE == 16
@@ -61,44 +52,89 @@ static void copy_strided(real *dst, const char *src, ptrdiff_t step, ptrdiff_t c
 #define ODD 1, 3
 #endif
 
-/* count elements, every other to even and to odd. */
-static void copy_halves(real *even, real *odd, const real *src, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; 2 * i < count; i += FC_LANES) {
-        const ptrdiff_t left = count - 2 * i, high = left - FC_LANES;
-        const vec a = load_upto(src + 2 * i, left);
-        const vec b = load_upto(src + 2 * i + FC_LANES, high > 0 ? high : 0);
-        store_upto(even + i, __builtin_shufflevector(a, b, EVEN), (left + 1) / 2);
-        store_upto(odd + i, __builtin_shufflevector(a, b, ODD), left / 2);
-    }
-}
-
 /* Elements of a row before column `end` that lie at phase, phase + stride, ... */
 FC_INLINE ptrdiff_t count_before(ptrdiff_t end, ptrdiff_t phase, ptrdiff_t stride) {
     return end > phase ? (end - phase + stride - 1) / stride : 0;
 }
 
-static void split(const fc_split_args *s) {
-    const ptrdiff_t element = sizeof(real), stride = s->stride;
-    const ptrdiff_t last = s->src ? s->last : s->first;
-    const int contiguous = s->src_pixel == element;
-    const int halves = contiguous && stride == 2 && s->slots == 2;
-    for (ptrdiff_t slot = 0; slot < s->slots; slot++) {
-        real *dst = (real *)(s->dst + slot * s->slot);
-        const ptrdiff_t phase = slot * s->dilation % stride;
-        const ptrdiff_t from = count_before(s->first, phase, stride);
-        const ptrdiff_t to = count_before(last, phase, stride);
-        zero(dst, 0, from);
-        zero(dst, to, count_before(s->columns, phase, stride));
-        if (from == to || halves) continue;
-        const char *src = s->src + (from * stride + phase - s->first) * s->src_pixel;
-        if (contiguous && stride == 1) copy_run(dst + from, (const real *)src, to - from);
-        else copy_strided(dst + from, src, stride * s->src_pixel, to - from);
+/* One piece of a row: zeros, elements [from, to) from src, zeros up to count. All of it is written
+ * in whole vectors going upwards, each overwriting what the one before wrote too much. */
+typedef struct {
+    ptrdiff_t from, to, count;
+} piece;
+
+FC_INLINE void copy_contiguous(real *dst, const real *src, piece p) {
+    store(dst, (vec){0});
+    if (p.from > FC_LANES) zero(dst, FC_LANES, p.from);
+    for (; p.to - p.from >= FC_LANES; p.from += FC_LANES, src += FC_LANES)
+        store(dst + p.from, load(src));
+    if (p.from < p.to) {
+        store(dst + p.from, load_first(src, (int)(p.to - p.from)));
+        p.from += FC_LANES;
     }
-    if (halves && last > s->first) {
-        const ptrdiff_t odd = s->first & 1; /* then the odd half gets the first element */
-        real *here = (real *)(s->dst + odd * s->slot) + s->first / 2;
-        real *there = (real *)(s->dst + (1 - odd) * s->slot) + (s->first + 1) / 2;
-        copy_halves(here, there, (const real *)s->src, last - s->first);
+    if (p.from < p.count) zero(dst, p.from, p.count);
+}
+
+/* Both halves of a row at stride 2: src's first element belongs to p, its second to q. */
+FC_INLINE void copy_halves(real *p_dst, piece p, real *q_dst, piece q, const real *src) {
+    zero(p_dst, 0, p.from);
+    zero(q_dst, 0, q.from);
+    for (ptrdiff_t left = p.to - p.from + q.to - q.from; left > 0; left -= 2 * FC_LANES) {
+        const vec a = load_upto(src, left);
+        const vec b = load_upto(src + FC_LANES, left > FC_LANES ? left - FC_LANES : 0);
+        store(p_dst + p.from, __builtin_shufflevector(a, b, EVEN));
+        store(q_dst + q.from, __builtin_shufflevector(a, b, ODD));
+        p.from += FC_LANES;
+        q.from += FC_LANES;
+        src += 2 * FC_LANES;
+    }
+    zero(p_dst, p.from, p.count);
+    zero(q_dst, q.from, q.count);
+}
+
+FC_INLINE void copy_strided(real *dst, const char *src, ptrdiff_t step, piece p) {
+    zero(dst, 0, p.from);
+    for (ptrdiff_t i = p.from; i < p.to; i++, src += step) dst[i] = *(const real *)src;
+    zero(dst, p.to, p.count);
+}
+
+FC_INLINE piece piece_of(const fc_split_args *s, ptrdiff_t phase) {
+    const ptrdiff_t stride = s->stride;
+    return (piece){count_before(s->first, phase, stride), count_before(s->last, phase, stride),
+                   count_before(s->columns, phase, stride)};
+}
+
+static void split_strided(const fc_split_args *s, const char *src, char *dst) {
+    for (ptrdiff_t slot = 0; slot < s->slots; slot++, dst += s->slot) {
+        const ptrdiff_t phase = slot * s->dilation % s->stride;
+        const piece p = piece_of(s, phase);
+        copy_strided((real *)dst, src + (p.from * s->stride + phase - s->first) * s->src_pixel,
+                     s->stride * s->src_pixel, p);
+    }
+}
+
+static void split(const fc_split_args *s) {
+    const int contiguous = s->src_pixel == (ptrdiff_t)sizeof(real) && s->first < s->last;
+    const int whole = contiguous && s->stride == 1;
+    const int halves = contiguous && s->stride == 2 && s->slots == 2;
+    /* of the slots that get the first and the second element */
+    const ptrdiff_t phase = halves ? s->first & 1 : 0;
+    const piece here = piece_of(s, phase), there = piece_of(s, 1 - phase);
+    const char *src = s->src;
+    char *dst = s->dst;
+    for (ptrdiff_t row = 0; row < s->rows; row++, dst += s->dst_row) {
+        if (row < s->first_row || row >= s->last_row) {
+            zero((real *)dst, 0, s->slots * s->slot / (ptrdiff_t)sizeof(real) - FC_LANES);
+            continue;
+        }
+        if (whole)
+            copy_contiguous((real *)dst, (const real *)src, here);
+        else if (halves)
+            copy_halves((real *)(dst + phase * s->slot), here,
+                        (real *)(dst + (1 - phase) * s->slot), there, (const real *)src);
+        else
+            split_strided(s, src, dst);
+        src += s->src_row;
     }
 }
 
@@ -107,18 +143,26 @@ static void split(const fc_split_args *s) {
 /* Output rows for each number of output channels: the product stays within the registers. */
 #define PLANES_ROWS {0, 4, 3, 2, 1, 1, 1}
 enum { MAX_ROWS = 4, PLANES_VECTORS = FC_VECTOR_BYTES == 64 ? 4 : 2 };
+static const int planes_rows[FC_PLANES_CHANNELS + 1] = PLANES_ROWS;
 
 typedef vec planes_sums[FC_PLANES_CHANNELS][MAX_ROWS][PLANES_VECTORS];
 
+/* Where a tile lies in the block. Its vectors stand side by side (across = FC_LANES, down = 0) or,
+ * where a row of the block is one vector, below each other (across = 0, down = the tile's rows). */
+typedef struct {
+    ptrdiff_t row, column;
+    ptrdiff_t down, across;
+} place;
+
 /* One input row's share of output rows first..last. w belongs to output row 0; the next output row
- * meets the same input row `up` elements of w earlier. */
+ * meets the same input row `up` elements of w earlier. Vectors of x are `step` bytes apart. */
 FC_INLINE void add_row(const int channels, const int vectors, const int first, const int last,
-                       planes_sums sum, const char *x, const real *w, ptrdiff_t up,
+                       planes_sums sum, const char *x, ptrdiff_t step, const real *w, ptrdiff_t up,
                        const fc_planes_args *p) {
     for (ptrdiff_t t = 0; t < p->taps; t++, w += channels) {
-        const real *xt = (const real *)(x + p->tap[t]);
+        const char *xt = x + p->tap[t];
         vec value[PLANES_VECTORS];
-        FC_UNROLL for (int v = 0; v < vectors; v++) value[v] = load(xt + v * FC_LANES);
+        FC_UNROLL for (int v = 0; v < vectors; v++) value[v] = load((const real *)(xt + v * step));
         FC_UNROLL for (int r = first; r <= last; r++) {
             FC_UNROLL for (int k = 0; k < channels; k++) {
                 const vec weight = splat(w[k - r * up]);
@@ -128,22 +172,23 @@ FC_INLINE void add_row(const int channels, const int vectors, const int first, c
     }
 }
 
-#define ROW_RANGE(FIRST, LAST)                                                                  \
-    case FIRST * MAX_ROWS + LAST:                                                               \
-        if (LAST < rows) add_row(channels, vectors, FIRST, LAST, sum, x, w, up, p);             \
+#define ROW_RANGE(FIRST, LAST)                                                            \
+    case FIRST * MAX_ROWS + LAST:                                                         \
+        if (LAST < rows) add_row(channels, vectors, FIRST, LAST, sum, x, step, w, up, p); \
         break;
 
-/* All input rows of one plane that the tile's windows see. */
-FC_INLINE void add_plane(const int channels, const int rows, const int vectors, planes_sums sum,
-                         const char *x, const real *w, const fc_planes_args *p) {
+/* All input rows of one plane that the windows of the tile's first `count` rows see. */
+FC_INLINE void add_plane(const int channels, const int rows, const int vectors, ptrdiff_t count,
+                         planes_sums sum, const char *x, ptrdiff_t step, const real *w,
+                         const fc_planes_args *p) {
     const ptrdiff_t row_step = p->w_row / (ptrdiff_t)sizeof(real), up = p->stride * row_step;
     /* Output rows first..last see input row y; both go up by one every `stride` rows. */
     ptrdiff_t first = 0, last = 0, to_first = p->kernel_rows, to_last = p->stride;
-    const ptrdiff_t input_rows = (p->rows - 1) * p->stride + p->kernel_rows;
+    const ptrdiff_t input_rows = (count - 1) * p->stride + p->kernel_rows;
     for (ptrdiff_t y = 0; y < input_rows; y++, x += p->x_row, w += row_step) {
         if (to_last == 0) {
             to_last = p->stride;
-            if (last < p->rows - 1) last++;
+            if (last < count - 1) last++;
         }
         if (to_first == 0) {
             to_first = p->stride;
@@ -161,24 +206,49 @@ FC_INLINE void add_plane(const int channels, const int rows, const int vectors, 
     }
 }
 
+/* The same for a square kernel whose size and stride the compiler knows: no loop is left, so the
+ * many small depthwise and filter kernels spend their time on arithmetic alone. One channel; all
+ * the tile's rows are worked on. */
+FC_INLINE void add_square(const int size, const int stride, const int rows, const int vectors,
+                          planes_sums sum, const char *x, ptrdiff_t step, const real *w,
+                          const fc_planes_args *p) {
+    FC_UNROLL for (int y = 0; y < (rows - 1) * stride + size; y++, x += p->x_row) {
+        FC_UNROLL for (int t = 0; t < size; t++) {
+            const char *xt = x + p->tap[t];
+            vec value[PLANES_VECTORS];
+            FC_UNROLL for (int v = 0; v < vectors; v++) {
+                value[v] = load((const real *)(xt + v * step));
+                __asm__("" : "+x"(value[v])); /* else every use becomes a load of its own */
+            }
+            FC_UNROLL for (int r = 0; r < rows; r++) {
+                const int row = y - r * stride;
+                if (row < 0 || row >= size) continue;
+                const vec weight = splat(w[row * size + t]);
+                FC_UNROLL for (int v = 0; v < vectors; v++) sum[0][r][v] += value[v] * weight;
+            }
+        }
+    }
+}
+
 /* The general way out of a tile: any strides, residual, every activation. */
-FC_NOINLINE void finish_tile(const fc_planes_args *p, const planes_sums sum, ptrdiff_t column) {
+FC_NOINLINE void finish_tile(const fc_planes_args *p, const planes_sums sum,
+                             const place *from, int vectors) {
     const fc_epilogue *e = &p->epilogue;
-    const ptrdiff_t left = p->columns - column;
-    for (int k = 0; k < p->channels; k++) {
-        const real bias = e->bias ? ((const real *)e->bias)[k] : 0;
-        for (int r = 0; r < p->rows; r++) {
-            char *out = p->out + k * p->out_channel + r * p->out_row;
-            const char *residual =
-                p->residual ? p->residual + k * p->residual_channel + r * p->residual_row : NULL;
-            for (ptrdiff_t j = 0; j < left && j < PLANES_VECTORS * FC_LANES; j += FC_LANES) {
-                vec v = sum[k][r][j / FC_LANES];
-                if (e->bias) v += bias;
-                if (residual)
-                    v += load_strided(residual + (column + j) * p->residual_pixel,
-                                      p->residual_pixel, left - j);
-                store_strided(out + (column + j) * p->out_pixel, p->out_pixel, activate(v, e),
-                              left - j);
+    place at = *from;
+    for (int v = 0; v < vectors; v++, at.row += at.down, at.column += at.across) {
+        const ptrdiff_t left = p->columns - at.column;
+        for (ptrdiff_t r = 0; r < planes_rows[p->channels] && at.row + r < p->rows; r++) {
+            for (int k = 0; k < p->channels; k++) {
+                vec y = sum[k][r][v];
+                if (e->bias) y += ((const real *)e->bias)[k];
+                if (p->residual)
+                    y += load_strided(p->residual + k * p->residual_channel +
+                                          (at.row + r) * p->residual_row +
+                                          at.column * p->residual_pixel,
+                                      p->residual_pixel, left);
+                store_strided(p->out + k * p->out_channel + (at.row + r) * p->out_row +
+                                  at.column * p->out_pixel,
+                              p->out_pixel, activate(y, e), left);
             }
         }
     }
@@ -186,51 +256,63 @@ FC_NOINLINE void finish_tile(const fc_planes_args *p, const planes_sums sum, ptr
 
 /* Contiguous result, no residual, a simple activation: straight from the registers. */
 FC_INLINE void store_tile(const int channels, const int rows, const int vectors,
-                          const fc_planes_args *p, const planes_sums sum, ptrdiff_t column) {
+                          const fc_planes_args *p, const planes_sums sum, const place *at) {
     const fc_epilogue *e = &p->epilogue;
     const int relu = e->activation == FC_ACT_RELU;
     FC_UNROLL for (int k = 0; k < channels; k++) {
         const vec bias = splat(e->bias ? ((const real *)e->bias)[k] : 0);
-        FC_UNROLL for (int r = 0; r < rows; r++) {
-            if (r >= p->rows) continue;
-            real *out = (real *)(p->out + k * p->out_channel + r * p->out_row) + column;
-            FC_UNROLL for (int v = 0; v < vectors - 1; v++)
-                store(out + v * FC_LANES, inline_activation(sum[k][r][v] + bias, relu));
-            const ptrdiff_t done = (vectors - 1) * FC_LANES;
-            store_upto(out + done, inline_activation(sum[k][r][vectors - 1] + bias, relu),
-                       p->columns - column - done);
+        FC_UNROLL for (int v = 0; v < vectors; v++) {
+            const ptrdiff_t row = at->row + v * at->down, column = at->column + v * at->across;
+            char *out = p->out + k * p->out_channel + row * p->out_row;
+            FC_UNROLL for (int r = 0; r < rows; r++) {
+                if (row + r < p->rows)
+                    store_upto((real *)(out + r * p->out_row) + column,
+                               inline_activation(sum[k][r][v] + bias, relu), p->columns - column);
+            }
         }
     }
 }
 
-FC_INLINE void planes_tile(const int channels, const int rows, const int vectors,
-                           const fc_planes_args *p, ptrdiff_t column) {
+/* Add what earlier chains left, and leave the sums to later ones. */
+FC_INLINE void keep_tile(const int channels, const int rows, const int vectors,
+                         const fc_planes_args *p, planes_sums sum, const place *at) {
+    FC_UNROLL for (int v = 0; v < vectors; v++) {
+        const ptrdiff_t row = at->row + v * at->down, column = at->column + v * at->across;
+        FC_UNROLL for (int r = 0; r < rows; r++) {
+            if (row + r >= p->rows) continue;
+            char *sums = p->sums + (row + r) * p->sum_row;
+            FC_UNROLL for (int k = 0; k < channels; k++) {
+                real *kept = (real *)(sums + k * p->sum_channel) + column;
+                if (p->load_sums) sum[k][r][v] = load(kept) + sum[k][r][v];
+                if (!p->finish) store(kept, sum[k][r][v]);
+            }
+        }
+    }
+}
+
+/* size: of the square kernel with this stride, 0 for any kernel and stride. */
+FC_INLINE void planes_tile(const int channels, const int rows, const int vectors, const int size,
+                           const int stride, const fc_planes_args *p, const place *at) {
     planes_sums sum;
     FC_UNROLL for (int k = 0; k < channels; k++) {
         FC_UNROLL for (int r = 0; r < rows; r++) {
             FC_UNROLL for (int v = 0; v < vectors; v++) sum[k][r][v] = (vec){0};
         }
     }
-    const char *x = p->x + column * (ptrdiff_t)sizeof(real), *w = p->w;
-    for (ptrdiff_t plane = 0; plane < p->planes; plane++, x += p->x_plane, w += p->w_plane)
-        add_plane(channels, rows, vectors, sum, x, (const real *)w, p);
-
-    if (p->load_sums || !p->finish) {
-        FC_UNROLL for (int k = 0; k < channels; k++) {
-            FC_UNROLL for (int r = 0; r < rows; r++) {
-                if (r >= p->rows) continue;
-                real *sums = (real *)(p->sums + k * p->sum_channel + r * p->sum_row) + column;
-                FC_UNROLL for (int v = 0; v < vectors; v++) {
-                    if (p->load_sums) sum[k][r][v] = load(sums + v * FC_LANES) + sum[k][r][v];
-                    if (!p->finish) store(sums + v * FC_LANES, sum[k][r][v]);
-                }
-            }
-        }
-        if (!p->finish) return;
+    const ptrdiff_t element = sizeof(real), left = p->rows - at->row;
+    const ptrdiff_t step = at->down * p->stride * p->x_row + at->across * element;
+    const char *x = p->x + at->row * p->stride * p->x_row + at->column * element, *w = p->w;
+    for (ptrdiff_t plane = 0; plane < p->planes; plane++, x += p->x_plane, w += p->w_plane) {
+        if (size)
+            add_square(size, stride, rows, vectors, sum, x, step, (const real *)w, p);
+        else
+            add_plane(channels, rows, vectors, left < rows ? left : rows, sum, x, step,
+                      (const real *)w, p);
     }
-    if (p->out_pixel == (ptrdiff_t)sizeof(real) && !p->residual &&
-        is_inline_activation(&p->epilogue)) {
-        store_tile(channels, rows, vectors, p, sum, column);
+    if (p->load_sums || !p->finish) keep_tile(channels, rows, vectors, p, sum, at);
+    if (!p->finish) return;
+    if (p->out_pixel == element && !p->residual && is_inline_activation(&p->epilogue)) {
+        store_tile(channels, rows, vectors, p, sum, at);
         return;
     }
     planes_sums kept; /* indexed by variables: sum itself must stay in registers */
@@ -239,34 +321,64 @@ FC_INLINE void planes_tile(const int channels, const int rows, const int vectors
             FC_UNROLL for (int v = 0; v < vectors; v++) kept[k][r][v] = sum[k][r][v];
         }
     }
-    finish_tile(p, kept, column);
+    finish_tile(p, kept, at, vectors);
 }
 
-#define PLANES_CHANNELS(X, v) X(1, 4, v) X(2, 3, v) X(3, 2, v) X(4, 1, v) X(5, 1, v) X(6, 1, v)
+/* One line a kind of tile: output channels, rows, and the square kernel's size and stride. */
+#define PLANES_KINDS(X, v)                                                                   \
+    X(1, 4, v, 0, 0) X(2, 3, v, 0, 0) X(3, 2, v, 0, 0) X(4, 1, v, 0, 0) X(5, 1, v, 0, 0)     \
+    X(6, 1, v, 0, 0) X(1, 4, v, 3, 1) X(1, 4, v, 3, 2) X(1, 4, v, 5, 1)
 #if FC_VECTOR_BYTES == 64
-#define PLANES_TILES(X) \
-    PLANES_CHANNELS(X, 1) PLANES_CHANNELS(X, 2) PLANES_CHANNELS(X, 3) PLANES_CHANNELS(X, 4)
+#define PLANES_TILES(X) PLANES_KINDS(X, 1) PLANES_KINDS(X, 2) PLANES_KINDS(X, 3) PLANES_KINDS(X, 4)
 #else
-#define PLANES_TILES(X) PLANES_CHANNELS(X, 1) PLANES_CHANNELS(X, 2)
+#define PLANES_TILES(X) PLANES_KINDS(X, 1) PLANES_KINDS(X, 2)
 #endif
 
-#define DEFINE_PLANES(channels, rows, vectors)                                                  \
-    static void planes_##channels##x##rows##x##vectors(const fc_planes_args *p, ptrdiff_t column) { \
-        planes_tile(channels, rows, vectors, p, column);                                        \
+#define PLANES_NAME(channels, vectors, size, stride) \
+    planes_##channels##x##vectors##_##size##_##stride
+#define DEFINE_PLANES(channels, rows, vectors, size, stride)                                      \
+    static void PLANES_NAME(channels, vectors, size, stride)(const fc_planes_args *p,             \
+                                                             const place *at) {                   \
+        planes_tile(channels, rows, vectors, size, stride, p, at);                                \
     }
 PLANES_TILES(DEFINE_PLANES)
 
-#define ENTER_PLANES(channels, rows, vectors) \
-    [channels][vectors] = planes_##channels##x##rows##x##vectors,
-static void (*const planes_tiles[FC_PLANES_CHANNELS + 1][PLANES_VECTORS + 1])(
-    const fc_planes_args *, ptrdiff_t) = {PLANES_TILES(ENTER_PLANES)};
+typedef void (*planes_function)(const fc_planes_args *, const place *);
+/* By channels; square kernels follow, as choose_tiles finds them. */
+enum { SQUARE_3_1 = FC_PLANES_CHANNELS + 1, SQUARE_3_2, SQUARE_5_1, PLANES_KIND_COUNT };
+#define PLANES_KIND(channels, size, stride) \
+    (size == 0 ? channels : size == 5 ? SQUARE_5_1 : stride == 2 ? SQUARE_3_2 : SQUARE_3_1)
+#define ENTER_PLANES(channels, rows, vectors, size, stride) \
+    [PLANES_KIND(channels, size, stride)][vectors] = PLANES_NAME(channels, vectors, size, stride),
+static const planes_function planes_tiles[PLANES_KIND_COUNT][PLANES_VECTORS + 1] = {
+    PLANES_TILES(ENTER_PLANES)};
+
+/* The tiles for these arguments. */
+static const planes_function *choose_tiles(const fc_planes_args *p) {
+    const ptrdiff_t size = p->taps;
+    const int square = p->channels == 1 && p->kernel_rows == size &&
+                       p->w_row == size * (ptrdiff_t)sizeof(real);
+    if (square && size == 3 && p->stride == 1) return planes_tiles[SQUARE_3_1];
+    if (square && size == 3 && p->stride == 2) return planes_tiles[SQUARE_3_2];
+    if (square && size == 5 && p->stride == 1) return planes_tiles[SQUARE_5_1];
+    return planes_tiles[p->channels];
+}
 
 static void planes(const fc_planes_args *p) {
-    const ptrdiff_t widest = PLANES_VECTORS * FC_LANES;
-    for (ptrdiff_t column = 0; column < p->columns; column += widest) {
-        const ptrdiff_t left = p->columns - column;
-        const ptrdiff_t vectors = left >= widest ? PLANES_VECTORS : ceil_div(left, FC_LANES);
-        planes_tiles[p->channels][vectors](p, column);
+    const planes_function *tiles = choose_tiles(p);
+    const ptrdiff_t rows = planes_rows[p->channels], widest = PLANES_VECTORS * FC_LANES;
+    if (p->columns <= FC_LANES) {
+        for (place at = {.down = rows}; at.row < p->rows; at.row += PLANES_VECTORS * rows) {
+            const ptrdiff_t vectors = ceil_div(p->rows - at.row, rows);
+            tiles[vectors < PLANES_VECTORS ? vectors : PLANES_VECTORS](p, &at);
+        }
+        return;
+    }
+    for (place at = {.across = FC_LANES}; at.row < p->rows; at.row += rows) {
+        for (at.column = 0; at.column < p->columns; at.column += widest) {
+            const ptrdiff_t left = p->columns - at.column;
+            tiles[left < widest ? ceil_div(left, FC_LANES) : PLANES_VECTORS](p, &at);
+        }
     }
 }
 

@@ -16,28 +16,34 @@ typedef struct {
     char *dst;
 } fc_interleave_args;
 
-/* One row of the padded copy. Its element j is src[j - first] for first <= j < last and zero
- * elsewhere (src NULL: all zero). Slot u, u < slots, holds the elements j that follow
- * phase = u * dilation % stride in steps of stride: dst + u * slot + (j - phase) / stride. */
+/* The padded copy of one plane's rows. Element j of row i is src[i - first_row][j - first] inside
+ * [first_row, last_row) x [first, last) and zero elsewhere. A row of the copy keeps `slots` pieces:
+ * slot u holds the elements j that follow phase = u * dilation % stride in steps of stride, at
+ * dst + i * dst_row + u * slot + (j - phase) / stride. Up to a vector more may be written behind
+ * each piece, before the next one. */
 typedef struct {
     const char *src;
-    ptrdiff_t src_pixel;
-    ptrdiff_t first, last, columns;
+    ptrdiff_t src_row, src_pixel;
+    ptrdiff_t rows, first_row, last_row;
+    ptrdiff_t columns, first, last;
     ptrdiff_t stride, dilation;
     ptrdiff_t slots, slot;
     char *dst;
+    ptrdiff_t dst_row;
 } fc_split_args;
 
-/* planes: up to planes_rows[channels] output rows of `channels` output channels.
+/* planes: a block of `rows` output rows of `channels` <= FC_PLANES_CHANNELS output channels.
  *   sum[k][r][j] = sum over input planes p < planes, kernel rows y < kernel_rows, taps t < taps of
  *     x[p * x_plane + (r * stride + y) * x_row + tap[t] + j] *
  *     w[p * w_plane + y * w_row + t * channels + k]
- * for k < channels, r < rows, j < columns, all steps but the last index's in bytes. One fresh chain
- * per element, added to `sums` (where load_sums is set) and either kept there or finished. */
+ * for k < channels, r < rows, j < columns, all steps but those of j, t and k in bytes. One fresh
+ * chain per element, added to `sums` (where load_sums is set) and either kept there or finished.
+ * Reads of x go on to whole vectors and whole tiles of planes_rows[channels] rows, of
+ * planes_vectors times as many where columns <= lanes. */
 typedef struct {
-    int channels, rows, stride;
-    int load_sums, finish;
-    ptrdiff_t columns, planes, kernel_rows, taps;
+    int channels, load_sums, finish;
+    ptrdiff_t rows, columns, stride;
+    ptrdiff_t planes, kernel_rows, taps;
     const char *x;
     ptrdiff_t x_plane, x_row;
     const ptrdiff_t *tap;

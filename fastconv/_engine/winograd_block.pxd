@@ -1,0 +1,94 @@
+# A block of tiles from input to result: what winograd.pyx plans and winograd_block.pyx does.
+
+from .kernels cimport fc_kernels
+from .op cimport fc_call, fc_conv
+
+ctypedef Py_ssize_t index
+
+cdef enum:
+    TAPS = 3
+    CHAIN = 512             # a sum is built from chains of at most this many multiply-adds
+    TABLE_ROWS = 24         # most rows of a register tile, from any row of a group on
+    TABLE_BYTES = 16384     # pointers to the rows of V that one call of the register tile reads
+
+
+cdef struct Blocking:
+    fc_conv conv
+    const fc_kernels *kernels
+    int axes, form          # 0: one axis, 1: two; m / 2 - 1
+    index element
+    index group_in, group_out
+    index points
+    index tile_height, tile_width, in_height, in_width   # outputs and inputs of a tile
+    index tiles_down, tiles_across, tiles                # of a plane; of all planes
+    index run               # tiles of a run at most
+    index rows, block       # tiles of a row group, channels of a block of V
+    index v_row, v_block, v_group                        # bytes
+    index vectors, panels, slabs                         # of a group's output channels
+    index m_row             # bytes of the widest slab
+    index most              # tiles of a block at most
+    index strip             # channels of a copied strip
+    bint in_place           # the input's channels are contiguous
+    bint rows_out           # the result's (and the residual's) channels are contiguous
+    bint fused              # the output transform can finish
+    index scratch_at, m_at, v_at, workspace              # v_at: also the bytes before V
+
+
+cdef struct Task:
+    const Blocking *b
+    const fc_call *call
+    index group
+    index block_first       # the first tile in V
+    index v_point           # bytes between V's points
+    index m_point
+    char *workspace
+    char *v
+
+
+cdef inline index ceil_div(index a, index b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef inline index round_up(index a, index b) noexcept nogil:
+    return ceil_div(a, b) * b
+
+
+# A group's output channels, as `vectors` vectors, are dealt out evenly to the panels, the first
+# ones being the wider; slabs are runs of panels.
+
+cdef inline index panel_start(const Blocking *b, index panel) noexcept nogil:
+    """First output channel of a panel; of the one past the last, the channels rounded up."""
+    return (b.vectors // b.panels * panel + min(panel, b.vectors % b.panels)) \
+        * b.kernels.gemm.lanes
+
+
+cdef inline index panel_width(const Blocking *b, index panel) noexcept nogil:
+    """Elements of U's rows: the panel's channels, rounded up to whole vectors."""
+    return panel_start(b, panel + 1) - panel_start(b, panel)
+
+
+cdef inline index first_panel(const Blocking *b, index slab) noexcept nogil:
+    return b.panels * slab // b.slabs
+
+
+cdef inline index packed_group_bytes(const Blocking *b) noexcept nogil:
+    return panel_start(b, b.panels) * b.points * b.group_in * b.element
+
+
+cdef inline index packed_panel_at(const Blocking *b, index group, index panel) noexcept nogil:
+    return group * packed_group_bytes(b) \
+        + panel_start(b, panel) * b.points * b.group_in * b.element
+
+
+# Some channels of tiles [first, first + count) into V.
+cdef void transform_input(const Task *t, index first, index count, index channel,
+                          index channels) noexcept nogil
+
+# Fill the workspace's table of pointers into t.v, which `multiply` reads.
+cdef void point_into_v(const Task *t) noexcept nogil
+
+# All points of a slab of output channels: V x U -> M.
+cdef void multiply(const Task *t, index first, index count, index slab) noexcept nogil
+
+# A slab of M through the inverse transform and the epilogue.
+cdef void transform_output(const Task *t, index first, index count, index slab) noexcept nogil

@@ -1,0 +1,369 @@
+"""Winograd's three steps on a block of tiles: input transform, products, output transform.
+
+    x --(copy strip)--> input kernel --> V --> register tile --> M
+    M --> output kernel --(finish)--> out
+
+The steps in brackets are taken where channels are not contiguous, at the image's edges, and for
+activations that the output kernel does not know. Tiles are handled in runs: tiles of one tile row
+beside each other.
+"""
+
+from .kernels cimport FC_ACT_RELU, fc_finish_args, fc_gather_args, fc_gemm_args
+from .op cimport fc_view
+from .winograd_kernels cimport fc_winograd_input_args, fc_winograd_output_args
+
+from libc.string cimport memset
+
+
+cdef struct Run:
+    # Tiles beside each other, the place of the first one in the result and in the input.
+    index image, depth, row, column, tiles
+    index in_depth, in_row, in_column
+
+
+cdef Run run_at(const Blocking *b, index tile, index left) noexcept nogil:
+    """The run that begins with a tile: it ends with the tile row, the block or a full run."""
+    cdef Run r
+    cdef index plane = tile // (b.tiles_down * b.tiles_across)
+    cdef index across = tile % b.tiles_across
+    r.image = plane // b.conv.out_size[0]
+    r.depth = plane % b.conv.out_size[0]
+    r.row = tile // b.tiles_across % b.tiles_down * b.tile_height
+    r.column = across * b.tile_width
+    r.tiles = min(min(b.run, left), b.tiles_across - across)
+    r.in_depth = r.depth - b.conv.pad[0]
+    r.in_row = r.row - b.conv.pad[1]
+    r.in_column = r.column - b.conv.pad[2]
+    return r
+
+
+cdef inline char *address(const fc_view *view, index image, index depth, index row,
+                          index column) noexcept nogil:
+    return view.data + image * view.batch + depth * view.space[0] + row * view.space[1] \
+        + column * view.space[2]
+
+
+cdef inline bint inside(index at, index size) noexcept nogil:
+    return 0 <= at < size
+
+
+cdef void copy_strip(const Task *t, const Run *r, index columns, index channel,
+                     index channels) noexcept nogil:
+    """Input that a run's tiles see into channels-last scratch, zeros outside."""
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef const fc_view *x = &t.call.x
+    cdef index pitch = b.strip * b.element, row
+    cdef index before = min(columns, max(0, -r.in_column))
+    cdef index end = max(before, min(columns, c.in_size[2] - r.in_column))
+    cdef char *dst = t.workspace + b.scratch_at
+    cdef fc_gather_args g
+    g.src_pixel = x.space[2]
+    g.src_channel = x.channel
+    g.pixels = end - before
+    g.channels = channels
+    g.dst_pixel = pitch
+    for row in range(r.in_row, r.in_row + b.in_height):
+        if not inside(r.in_depth, c.in_size[0]) or not inside(row, c.in_size[1]):
+            memset(dst, 0, columns * pitch)
+        else:
+            memset(dst, 0, before * pitch)
+            g.src = address(x, r.image, r.in_depth, row, r.in_column + before) \
+                + channel * x.channel
+            g.dst = dst + before * pitch
+            b.kernels.finish.gather(&g)
+            memset(dst + end * pitch, 0, (columns - end) * pitch)
+        dst += columns * pitch
+
+
+cdef inline index pixel_step(const Blocking *b, index row, index pixel) noexcept nogil:
+    """From a pixel to the next as the kernels see it: 1-D tiles of a column of taps run down."""
+    return row if b.tile_width == 1 else pixel
+
+
+cdef void transform_copied(const Task *t, fc_winograd_input_args *a, const Run *r, index channel,
+                           index channels) noexcept nogil:
+    """Some channels of a run's tiles by way of scratch."""
+    cdef const Blocking *b = t.b
+    cdef index pitch = b.strip * b.element, last = channel + channels
+    cdef index columns = (r.tiles - 1) * b.tile_width + b.in_width
+    a.src = t.workspace + b.scratch_at
+    a.src_row = columns * pitch
+    a.src_pixel = pixel_step(b, a.src_row, pitch)
+    a.src_tile = b.tile_width * pitch
+    while channel < last:
+        a.first_channel = channel
+        a.channels = min(b.strip, last - channel)
+        copy_strip(t, r, columns, t.group * b.group_in + channel, a.channels)
+        b.kernels.winograd.input[b.axes][b.form](a)
+        channel += b.strip
+
+
+cdef void transform_in_place(const Task *t, fc_winograd_input_args *a, const Run *r,
+                             index channel, index channels) noexcept nogil:
+    cdef const Blocking *b = t.b
+    cdef const fc_view *x = &t.call.x
+    a.src = address(x, r.image, r.in_depth, r.in_row, r.in_column) \
+        + (t.group * b.group_in + channel) * b.element
+    a.src_row = x.space[1]
+    a.src_pixel = pixel_step(b, x.space[1], x.space[2])
+    a.src_tile = b.tile_width * x.space[2]
+    a.first_channel = channel
+    a.channels = channels
+    b.kernels.winograd.input[b.axes][b.form](a)
+
+
+cdef index tiles_inside(const Task *t, const Run *r, index *first) noexcept nogil:
+    """How many of a run's tiles lie inside channels-last input, and the first one of them."""
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index end
+    first[0] = 0
+    if not b.in_place or not inside(r.in_depth, c.in_size[0]) or r.in_row < 0 \
+            or r.in_row + b.in_height > c.in_size[1]:
+        return 0
+    if r.in_column < 0:
+        first[0] = ceil_div(-r.in_column, b.tile_width)
+    if c.in_size[2] < r.in_column + b.in_width:
+        return 0
+    end = min(r.tiles, (c.in_size[2] - r.in_column - b.in_width) // b.tile_width + 1)
+    return max(0, end - first[0])
+
+
+cdef void transform_part(const Task *t, fc_winograd_input_args *a, const Run *r, index first,
+                         index tiles, bint in_place, index channel, index channels) noexcept nogil:
+    """The tiles from `first` on of a run, which begins at tile a.first_tile of V."""
+    cdef Run part = r[0]
+    if tiles <= 0:
+        return
+    part.in_column += first * t.b.tile_width
+    part.tiles = a.tiles = tiles
+    a.first_tile += first
+    if in_place:
+        transform_in_place(t, a, &part, channel, channels)
+    else:
+        transform_copied(t, a, &part, channel, channels)
+    a.first_tile -= first
+
+
+cdef void transform_input(const Task *t, index first, index count, index channel,
+                          index channels) noexcept nogil:
+    """Some channels of tiles [first, first + count) into V."""
+    cdef const Blocking *b = t.b
+    cdef fc_winograd_input_args a
+    cdef Run r
+    cdef index done = 0, begin, whole
+    a.dst = t.v
+    a.rows = b.rows
+    a.block = b.block
+    a.dst_point = t.v_point
+    a.dst_group = b.v_group
+    a.dst_block = b.v_block
+    while done < count:
+        r = run_at(b, first + done, count - done)
+        a.first_tile = first + done - t.block_first
+        whole = tiles_inside(t, &r, &begin)
+        if whole == 0:
+            begin = r.tiles
+        transform_part(t, &a, &r, 0, begin, False, channel, channels)
+        transform_part(t, &a, &r, begin, whole, True, channel, channels)
+        transform_part(t, &a, &r, begin + whole, r.tiles - begin - whole, False, channel, channels)
+        done += r.tiles
+
+
+cdef void point_into_v(const Task *t) noexcept nogil:
+    """Row pointers of the register tile: for each channel block, rows through the row groups."""
+    cdef const Blocking *b = t.b
+    cdef const char **table = <const char **> t.workspace
+    cdef index taps = max(1, min(CHAIN // b.block, ceil_div(b.group_in, b.block))), tap, row
+    for tap in range(taps):
+        for row in range(TABLE_ROWS):
+            table[tap * TABLE_ROWS + row] = t.v + tap * b.v_block + row // b.rows * b.v_group \
+                + row % b.rows * b.v_row
+
+
+cdef inline index rows_of(index left, index rows) noexcept nogil:
+    """Rows of the next register tile: the last two share what is left, thin ones are slow."""
+    if left <= rows:
+        return left
+    return rows if left >= 2 * rows else ceil_div(left, 2)
+
+
+cdef void multiply_panel(const Task *t, fc_gemm_args *g, index at, char *m, index first,
+                         index count) noexcept nogil:
+    """One point's tiles x one panel: m[tile] = sum over channels, chain by chain.
+
+    `at` is the point's place in V, `first` the first tile's number there.
+    """
+    cdef const Blocking *b = t.b
+    cdef const char *const *table = <const char *const *> t.workspace
+    cdef index rows = b.kernels.gemm.tile_rows[g.vectors]
+    cdef index width = g.vectors * b.kernels.gemm.lanes * b.element
+    cdef index channel = 0, tile, last = first + count
+    g.accumulate = False
+    while channel < b.group_in:
+        g.taps = min(CHAIN // b.block, (b.group_in - channel) // b.block)
+        g.depth = b.block
+        if g.taps == 0:
+            g.taps = 1
+            g.depth = b.group_in - channel
+        tile = first
+        while tile < last:
+            g.rows = <int> rows_of(last - tile, rows)
+            g.a = table + tile % b.rows
+            g.offset = at + tile // b.rows * b.v_group
+            g.c = m + (tile - first) * g.c_row
+            b.kernels.gemm.tile(g)
+            tile += g.rows
+        g.b += g.taps * g.depth * width
+        g.accumulate = True
+        channel += g.taps * g.depth
+        at += g.taps * b.v_block
+
+
+cdef void multiply(const Task *t, index first, index count, index slab) noexcept nogil:
+    """All points of a slab of output channels: V x U -> M."""
+    cdef const Blocking *b = t.b
+    cdef index point, panel, width
+    cdef char *m
+    cdef fc_gemm_args g
+    g.a_step = TABLE_ROWS
+    g.c_row = b.m_row
+    for point in range(b.points):
+        m = t.workspace + b.m_at + point * t.m_point
+        for panel in range(first_panel(b, slab), first_panel(b, slab + 1)):
+            width = panel_width(b, panel)
+            g.vectors = <int> (width // b.kernels.gemm.lanes)
+            g.b = t.call.packed + packed_panel_at(b, t.group, panel) \
+                + point * b.group_in * width * b.element
+            multiply_panel(t, &g, point * t.v_point, m, first - t.block_first, count)
+            m += width * b.element
+
+
+cdef void write_in_place(const Task *t, fc_winograd_output_args *a, const Run *r,
+                         index channel) noexcept nogil:
+    """Output transform straight to a result whose channels are contiguous."""
+    cdef const Blocking *b = t.b
+    cdef const fc_view *out = &t.call.out
+    cdef const fc_view *residual = &t.call.residual
+    a.dst = address(out, r.image, r.depth, r.row, r.column) + channel * b.element
+    a.dst_row = out.space[1]
+    a.dst_pixel = pixel_step(b, out.space[1], out.space[2])
+    a.dst_tile = b.tile_width * out.space[2]
+    a.bias = t.call.bias + channel * b.element if t.call.bias != NULL else NULL
+    a.relu = b.conv.activation == FC_ACT_RELU
+    if residual.data != NULL:
+        a.residual = address(residual, r.image, r.depth, r.row, r.column) + channel * b.element
+        a.residual_row = residual.space[1]
+        a.residual_pixel = pixel_step(b, residual.space[1], residual.space[2])
+        a.residual_tile = b.tile_width * residual.space[2]
+    b.kernels.winograd.output[b.axes][b.form](a)
+
+
+cdef void point_at_result(const Task *t, fc_finish_args *f, const Run *r, index height,
+                          index width) noexcept nogil:
+    """Where each pixel of a run lies, for a result whose channels are contiguous."""
+    cdef const Blocking *b = t.b
+    cdef index room = b.run * b.tile_height * b.tile_width, row, column
+    cdef char **out = <char **> (t.workspace + b.scratch_at + room * f.sum_row)
+    cdef const char **residual = <const char **> (out + room)
+    f.pixels = 0
+    for row in range(r.row, r.row + height):
+        for column in range(r.column, r.column + width):
+            out[f.pixels] = address(&t.call.out, r.image, r.depth, row, column)
+            if t.call.residual.data != NULL:
+                residual[f.pixels] = address(&t.call.residual, r.image, r.depth, row, column)
+            f.pixels += 1
+    f.out_rows = out
+    f.residual_rows = residual if t.call.residual.data != NULL else NULL
+
+
+cdef inline bint dense_rows(const fc_view *view, index width) noexcept nogil:
+    return view.data == NULL or view.space[1] == width * view.space[2]
+
+
+cdef void finish_planes(const Task *t, fc_finish_args *f, const Run *r, index height, index width,
+                        index channel) noexcept nogil:
+    """Scratch to a result of any strides: a channel's rows, all at once where they touch."""
+    cdef const fc_view *out = &t.call.out
+    cdef const fc_view *residual = &t.call.residual
+    cdef index row = r.row, rows = 1
+    if dense_rows(out, width) and dense_rows(residual, width):
+        rows = height
+    f.out_channel = out.channel
+    f.out_pixel = out.space[2]
+    f.residual_channel = residual.channel
+    f.residual_pixel = residual.space[2]
+    f.residual = NULL
+    f.pixels = rows * width
+    while row < r.row + height:
+        f.out = address(out, r.image, r.depth, row, r.column) + channel * out.channel
+        if residual.data != NULL:
+            f.residual = address(residual, r.image, r.depth, row, r.column) \
+                + channel * residual.channel
+        t.b.kernels.finish.planes(f)
+        f.sums += f.pixels * f.sum_row
+        row += rows
+
+
+cdef void write_copied(const Task *t, fc_winograd_output_args *a, const Run *r, index height,
+                       index width, index channel) noexcept nogil:
+    """Output transform to dense channels-last scratch, a vector of channels, and out from there."""
+    cdef const Blocking *b = t.b
+    cdef index lanes = b.kernels.gemm.lanes, last = channel + a.channels
+    cdef fc_finish_args f
+    f.sum_row = lanes * b.element
+    f.epilogue.activation = b.conv.activation
+    f.epilogue.alpha = b.conv.alpha
+    f.epilogue.beta = b.conv.beta
+    a.dst = t.workspace + b.scratch_at
+    a.dst_row = width * f.sum_row
+    a.dst_pixel = pixel_step(b, a.dst_row, f.sum_row)
+    a.dst_tile = b.tile_width * f.sum_row
+    if b.rows_out:
+        point_at_result(t, &f, r, height, width)
+    while channel < last:
+        a.channels = lanes
+        b.kernels.winograd.output[b.axes][b.form](a)
+        f.sums = a.dst
+        f.channels = min(lanes, last - channel)
+        f.epilogue.bias = t.call.bias + channel * b.element if t.call.bias != NULL else NULL
+        if b.rows_out:
+            f.row_offset = f.residual_row_offset = channel * b.element
+            b.kernels.finish.rows(&f)
+        else:
+            finish_planes(t, &f, r, height, width, channel)
+        a.src += f.sum_row
+        channel += lanes
+
+
+cdef void transform_output(const Task *t, index first, index count, index slab) noexcept nogil:
+    """A slab of M through the inverse transform and the epilogue."""
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index channel = panel_start(b, first_panel(b, slab)), done = 0, height, width
+    cdef index channels = min(b.group_out, panel_start(b, first_panel(b, slab + 1))) - channel
+    cdef fc_winograd_output_args a
+    cdef Run r
+    a.src_point = t.m_point
+    a.src_tile = b.m_row
+    while done < count:
+        r = run_at(b, first + done, count - done)
+        height = min(b.tile_height, c.out_size[1] - r.row)
+        width = min(r.tiles * b.tile_width, c.out_size[2] - r.column)
+        a.src = t.workspace + b.m_at + done * b.m_row
+        a.tiles = r.tiles
+        a.channels = channels
+        a.height = height
+        a.width = width
+        a.tile_width = b.tile_width
+        if b.tile_width == 1:
+            a.width = height
+            a.tile_width = 0
+        a.bias = a.residual = NULL
+        a.relu = False
+        if b.fused:
+            write_in_place(t, &a, &r, t.group * b.group_out + channel)
+        else:
+            write_copied(t, &a, &r, height, width, t.group * b.group_out + channel)
+        done += r.tiles

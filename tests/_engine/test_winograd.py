@@ -1,0 +1,426 @@
+"""Winograd: the generator in exact arithmetic, the convolution against the float64 reference."""
+
+import os
+import re
+import subprocess
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import plan, reference
+from fastconv._engine import dispatch, winograd_matrices
+from fastconv._engine.winograd_cost import CHOICES, choose_tile, cost
+from fastconv.functional import _convolve
+from fastconv.functional._cache import BoundedCache
+from fastconv.functional.conv import conv1d, conv2d, conv3d, conv_transpose2d, prepare_conv
+
+TILES = winograd_matrices.TILES
+# max |error| over the largest sum of magnitudes
+BOUND = {"float32": 1e-5, "float64": 1e-13}
+
+
+# ---- the generator ------------------------------------------------------------------------------
+
+
+def unit(size, at):
+    return [Fraction(i == at) for i in range(size)]
+
+
+def times(matrix, vector):
+    return [sum(a * v for a, v in zip(row, vector, strict=True)) for row in matrix]
+
+
+@pytest.mark.parametrize(
+    ("m", "r"), [(m, r) for m in range(1, 8) for r in range(1, 8) if 2 <= m + r - 1 <= 8]
+)
+def test_matrices_correlate_exactly(m, r):
+    transposed_a, g, transposed_b = winograd_matrices.matrices(m, r)
+    n = m + r - 1
+    for tap in range(r):
+        transformed_filter = times(g, unit(r, tap))
+        for at in range(n):
+            transformed_input = times(transposed_b, unit(n, at))
+            products = [
+                a * b for a, b in zip(transformed_filter, transformed_input, strict=True)
+            ]
+            # y[i] = g[tap] d[i + tap]
+            assert times(transposed_a, products) == [Fraction(i + tap == at) for i in range(m)]
+
+
+def test_points_beyond_the_table_are_refused():
+    with pytest.raises(ValueError, match="n=10 has no table of points"):
+        winograd_matrices.matrices(8, 3)
+
+
+@pytest.mark.parametrize("m", TILES)
+def test_transform_constants_are_exact_in_float32(m):
+    transposed_a, _, transposed_b = winograd_matrices.matrices(m, 3)
+    for value in sum(transposed_a + transposed_b, []):
+        assert Fraction(float(np.float32(float(value)))) == value
+
+
+def evaluate(case, **vectors):
+    """Run one generated case: its statements are Python once casts and semicolons are gone."""
+    exec(case.replace("(real)", "").replace(";", ""), {}, vectors)
+
+
+def columns_of(cases, name, size, results):
+    """The matrix that straight-line code computes, from what it makes of unit vectors."""
+    columns = []
+    for at in range(size):
+        vector = [float(i == at) for i in range(size)]
+        column = []
+        for case in cases:
+            result = [None] * results
+            evaluate(case, **{name: vector, "t": result, "y": result, "s": [None] * 3})
+            column.append([value for value in result if value is not None])
+        columns.append(column)
+    return columns
+
+
+@pytest.mark.parametrize("m", TILES)
+def test_generated_code_is_the_matrices(m):
+    transposed_a, g, transposed_b = winograd_matrices.matrices(m, 3)
+    n = m + 2
+    for at, groups in enumerate(columns_of(winograd_matrices.input_cases(m), "d", n, 2)):
+        assert sum(groups, []) == [float(row[at]) for row in transposed_b]
+    for at, parities in enumerate(columns_of(winograd_matrices.output_cases(m), "p", n, m // 2)):
+        assert parities == [[float(row[at]) for row in transposed_a[parity::2]]
+                            for parity in range(2)]
+    for at, groups in enumerate(columns_of(winograd_matrices.filter_cases(m), "g", 3, 2)):
+        assert sum(groups, []) == pytest.approx([float(row[at]) for row in g], rel=1e-15)
+
+
+@pytest.mark.parametrize("m", TILES)
+def test_generated_sums_round_in_one_way_only(m):
+    """At most one product in each step of a sum: nothing for a compiler to choose."""
+    for case in winograd_matrices.input_cases(m) + winograd_matrices.output_cases(m):
+        for statement in case.splitlines():
+            first_term = re.split(r" [+-] ", statement.partition(" = ")[2])[0]
+            assert "*" not in first_term, statement
+
+
+# ---- the choice of a tile -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "tile"),
+    [(224, 64, 4), (112, 128, 4), (56, 256, 4), (28, 512, 4), (14, 512, 4), (7, 512, 2)],
+)
+def test_choose_tile(size, channels, tile):
+    assert choose_tile((size, size), channels, channels) == tile
+
+
+def test_choose_tile_weighs_the_batch():
+    assert choose_tile((7, 7), 512, 512, batch=32) == 4
+
+
+def test_large_tiles_are_for_one_axis():
+    """F(6,3) nested over two axes saves most, but it is not accurate enough."""
+    assert cost(6, (224, 224), 512, 512) < cost(4, (224, 224), 512, 512)
+    assert choose_tile((224, 224), 512, 512) == 4
+    assert choose_tile((224, 224), 512, 512, kernel=(1, 3)) == 6
+
+
+def test_cost_counts_one_axis():
+    along, down = cost(4, (1, 400), 32, 32, 1, (1, 3)), cost(4, (400, 1), 32, 32, 1, (3, 1))
+    assert along == down < cost(4, (1, 400), 32, 32, 1, (3, 3))
+
+
+# ---- the convolution ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20151111)
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    before = fastconv.get_num_threads()
+    yield fastconv.set_num_threads
+    fastconv.set_num_threads(before)
+
+
+@pytest.fixture(params=TILES, ids="F({},3)".format)
+def tile(request, monkeypatch):
+    """Make every Winograd convolution of the test use one tile."""
+    choose = plan.choose
+
+    def chosen(*args, **kwargs):
+        choice = choose(*args, **kwargs)
+        assert choice.algorithm == "winograd"
+        return choice._replace(tile=request.param)
+
+    monkeypatch.setattr(plan, "choose", chosen)
+    monkeypatch.setattr(_convolve, "_calls", BoundedCache(64))
+    return request.param
+
+
+# x, weight, padding, groups
+CASES = {
+    "small": ((2, 16, 12, 12), (16, 16, 3, 3), 1, 1),
+    "one pixel": ((1, 3, 3, 3), (2, 3, 3, 3), 0, 1),
+    "ragged": ((1, 5, 7, 9), (7, 5, 3, 3), 1, 1),
+    "rows only": ((3, 70, 9, 17), (130, 70, 3, 3), (2, 0), 1),
+    "uneven padding": ((1, 33, 6, 11), (20, 33, 3, 3), ((3, 0), (0, 5)), 1),
+    "few tiles": ((1, 300, 8, 8), (200, 300, 3, 3), 1, 1),
+    "long chains": ((1, 600, 5, 6), (9, 600, 3, 3), 1, 1),
+    "wide": ((1, 17, 5, 300), (16, 17, 3, 3), 1, 1),
+    "groups": ((2, 12, 11, 5), (18, 4, 3, 3), 1, 3),
+    "depthwise": ((1, 6, 10, 10), (6, 1, 3, 3), 1, 6),
+    "along a row": ((1, 20, 6, 40), (33, 20, 1, 3), (0, 1), 1),
+    "down a column": ((2, 20, 40, 6), (33, 20, 3, 1), (1, 0), 1),
+}
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES)
+def case(request):
+    return request.param
+
+
+def random_operands(rng, case, dtype):
+    x_shape, weight_shape, padding, groups = case
+    x = rng.standard_normal(x_shape).astype(dtype)
+    weight = rng.standard_normal(weight_shape).astype(dtype)
+    bias = rng.standard_normal(weight_shape[0]).astype(dtype)
+    return x, weight, bias, {"padding": padding, "groups": groups}
+
+
+def channels_last(x):
+    """The same logical array on channels-last memory."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def scattered(x):
+    """The same values with no contiguous axis, two of them reversed."""
+    n, c, h, w = x.shape
+    room = np.zeros((c, n, 2 * w, 3 * h), x.dtype)
+    view = room.transpose(1, 0, 3, 2)[:, :, ::-3, ::-2]
+    view[...] = x
+    return view
+
+
+def assert_close(y, x, weight, bias=None, convolution=reference.conv2d, **arguments):
+    """Check against float64, by the largest sum of magnitudes."""
+    x, weight = np.asarray(x, np.float64), np.asarray(weight, np.float64)
+    bias = None if bias is None else bias.astype(np.float64)
+    expected = convolution(x, weight, bias, **arguments)
+    arguments.pop("activation", None)
+    magnitude = convolution(np.abs(x), np.abs(weight), None if bias is None else np.abs(bias),
+                            **arguments)
+    assert y.shape == expected.shape
+    assert np.abs(y - expected).max() <= BOUND[y.dtype.name] * magnitude.max()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("order", [np.ascontiguousarray, channels_last, scattered])
+def test_agrees_with_the_reference(rng, tile, case, dtype, order):
+    x, weight, bias, arguments = random_operands(rng, case, dtype)
+    y = conv2d(order(x), weight, bias, algorithm="winograd", **arguments)
+    assert y.dtype == dtype
+    assert_close(y, x, weight, bias, **arguments)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_same_bits_for_any_threads_and_memory_order(rng, tile, case, dtype, threads):
+    x, weight, bias, arguments = random_operands(rng, case, dtype)
+    arguments.update(algorithm="winograd", activation="relu")
+    threads(1)
+    expected = conv2d(x, weight, bias, **arguments)
+    for count in (1, 2, 3, 7):
+        threads(count)
+        for order in (np.ascontiguousarray, channels_last, scattered):
+            out = order(np.full_like(expected, np.nan))
+            conv2d(order(x), weight, bias, out=out, **arguments)
+            np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize(
+    "activation", [None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "hardswish"]
+)
+def test_epilogue(rng, tile, activation, with_residual, with_bias):
+    x, weight, bias, arguments = random_operands(rng, CASES["ragged"], "float32")
+    bias = bias if with_bias else None
+    residual = rng.standard_normal((1, 7, 7, 9)).astype(np.float32) if with_residual else None
+    arguments.update(algorithm="winograd", activation=activation, residual=residual)
+    y = conv2d(x, weight, bias, **arguments)
+    if with_residual:
+        arguments["residual"] = channels_last(residual)
+    out = channels_last(np.empty_like(y))
+    np.testing.assert_array_equal(conv2d(channels_last(x), weight, bias, out=out, **arguments), y)
+    expected = reference.conv2d(
+        x.astype(float), weight.astype(float), None if bias is None else bias.astype(float),
+        padding=1, activation=activation,
+        residual=None if residual is None else residual.astype(float),
+    )
+    # sums of magnitudes reach 50, slopes of activations 1.5
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1.5 * 50 * BOUND["float32"])
+
+
+def test_epilogue_is_applied_to_whole_sums_in_order(rng, tile):
+    """Bias, residual, activation: the plain sums give the same bits."""
+    x, weight, bias, arguments = random_operands(rng, CASES["small"], "float32")
+    arguments["algorithm"] = "winograd"
+    residual = rng.standard_normal((2, 16, 12, 12)).astype(np.float32)
+    sums = conv2d(x, weight, **arguments)
+    y = conv2d(x, weight, bias, residual=residual, activation="relu", **arguments)
+    np.testing.assert_array_equal(y, np.maximum(sums + bias[:, None, None] + residual, 0))
+
+
+def test_writes_only_its_own_part_of_out(rng, tile):
+    x, weight, bias, arguments = random_operands(rng, CASES["ragged"], "float32")
+    for room in (np.full((1, 20, 9, 11), 7, np.float32),
+                 np.full((1, 9, 11, 20), 7, np.float32).transpose(0, 3, 1, 2)):
+        conv2d(x, weight, bias, algorithm="winograd", out=room[:, 5:12, 1:8, 1:10], **arguments)
+        assert_close(room[:, 5:12, 1:8, 1:10], x, weight, bias, **arguments)
+        room[:, 5:12, 1:8, 1:10] = 7
+        assert (room == 7).all()
+
+
+def test_empty_batch(tile):
+    x, weight = np.ones((0, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32)
+    assert conv2d(x, weight, padding=1, algorithm="winograd").shape == (0, 4, 8, 8)
+
+
+def test_broadcast_input(rng, tile):
+    """An axis of stride 0 is read like any other."""
+    x = np.broadcast_to(rng.standard_normal((1, 9, 1, 10)).astype(np.float32), (2, 9, 8, 10))
+    weight = rng.standard_normal((5, 9, 3, 3)).astype(np.float32)
+    y = conv2d(x, weight, padding=1, algorithm="winograd")
+    assert_close(y, x, weight, padding=1)
+
+
+def test_cropping_transposed_convolution(rng, tile):
+    """Input gradients and transposed convolutions of large padding crop: negative padding."""
+    x = rng.standard_normal((1, 8, 12, 13)).astype(np.float32)
+    weight = rng.standard_normal((8, 6, 3, 3)).astype(np.float32)
+    y = conv_transpose2d(x, weight, padding=4, algorithm="winograd")
+    assert_close(y, x, weight, convolution=reference.conv_transpose2d, padding=4)
+
+
+def test_one_dimension(rng, tile):
+    x = rng.standard_normal((3, 40, 101)).astype(np.float32)
+    weight = rng.standard_normal((24, 40, 3)).astype(np.float32)
+    y = conv1d(x, weight, padding=1, algorithm="winograd")
+    assert_close(y, x, weight, convolution=reference.conv1d, padding=1)
+
+
+def test_slices_of_a_volume(rng, tile):
+    """A 1x3x3 kernel works slice by slice, padded slices included."""
+    x = rng.standard_normal((2, 6, 4, 9, 8)).astype(np.float32)
+    weight = rng.standard_normal((5, 6, 1, 3, 3)).astype(np.float32)
+    y = conv3d(x, weight, padding=1, algorithm="winograd")
+    assert y.shape == (2, 5, 6, 9, 8)
+    assert_close(y, x, weight, convolution=reference.conv3d, padding=1)
+
+
+@pytest.mark.parametrize("order", [np.ascontiguousarray, channels_last])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_non_finite_input_stays_in_its_tiles(rng, tile, order, value):
+    x, weight, bias, arguments = random_operands(rng, CASES["small"], "float32")
+    arguments["algorithm"] = "winograd"
+    expected = conv2d(x, weight, bias, **arguments)
+    row, column = 7, 3
+    x[1, 5, row, column] = value
+    y = conv2d(order(x), weight, bias, **arguments)
+
+    def reached(at):
+        """Output rows of the tiles whose inputs, from tile * i - 1 on, include `at`."""
+        return [o for o in range(12) if 0 <= at + 1 - o // tile * tile < tile + 2]
+
+    touched = np.zeros(y.shape, bool)
+    touched[np.ix_([1], range(16), reached(row), reached(column))] = True
+    np.testing.assert_array_equal(y[~touched], expected[~touched])
+    window = y[1, :, row - 1:row + 2, column - 1:column + 2]
+    assert not np.isfinite(window).any()
+
+
+def relative_error(rng, case, relu):
+    """max|error| / max|y| with He-scaled weights, as networks have them."""
+    x, weight, _, arguments = random_operands(rng, case, "float32")
+    x = np.maximum(x, 0) if relu else x
+    weight *= np.float32(np.sqrt(2 / np.prod(weight.shape[1:])))
+    y = conv2d(x, weight, algorithm="winograd", **arguments)
+    expected = reference.conv2d(x.astype(float), weight.astype(float), **arguments)
+    return np.abs(y - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("size", "channels"), [(56, 64), (28, 128), (14, 512), (7, 512)])
+def test_network_layers_are_accurate(rng, tile, size, channels, relu):
+    kernels = [(1, 3)] + [(3, 3)] * (tile in CHOICES[2])
+    for kernel in kernels:
+        case = (1, channels, size, size), (64, channels, *kernel), (kernel[0] // 2, 1), 1
+        assert relative_error(rng, case, relu) <= 1e-5
+
+
+def test_packed_weights_serve_every_size(rng, tile):
+    weight = rng.standard_normal((40, 70, 3, 3)).astype(np.float32)
+    op = prepare_conv(weight, padding=1, algorithm="winograd")
+    for size in ((30, 31), (4, 4), (9, 100)):
+        x = rng.standard_normal((2, 70, *size)).astype(np.float32)
+        assert_close(op(x), x, weight, padding=1)
+
+
+def test_random_problems(tile):
+    hypothesis = pytest.importorskip("hypothesis", reason="needs hypothesis: fastconv[test]")
+    from hypothesis import strategies as st
+
+    pads = st.tuples(st.integers(0, 5), st.integers(0, 5))
+
+    @hypothesis.settings(max_examples=60, deadline=None)
+    @hypothesis.given(
+        st.integers(1, 3), st.integers(1, 3), st.integers(1, 40), st.integers(1, 70),
+        st.integers(1, 25), st.integers(1, 40), st.sampled_from([(3, 3), (1, 3), (3, 1)]),
+        pads, pads, st.sampled_from(["float32", "float64"]),
+        st.sampled_from([np.ascontiguousarray, channels_last, scattered]),
+        st.integers(1, 4), st.integers(0, 2**32 - 1),
+    )
+    def check(batch, groups, inputs, outputs, height, width, kernel, rows, columns, dtype, order,
+              count, seed):
+        hypothesis.assume(height + sum(rows) >= kernel[0] and width + sum(columns) >= kernel[1])
+        rng = np.random.default_rng(seed)
+        case = ((batch, groups * inputs, height, width), (groups * outputs, inputs, *kernel),
+                (rows, columns), groups)
+        x, weight, bias, arguments = random_operands(rng, case, dtype)
+        fastconv.set_num_threads(count)
+        y = conv2d(order(x), weight, bias, algorithm="winograd", **arguments)
+        assert_close(y, x, weight, bias, **arguments)
+
+    check()
+
+
+EVERY_LEVEL = """
+import numpy as np
+from fastconv import reference
+from fastconv._engine import dispatch
+from fastconv.functional.conv import conv2d
+rng = np.random.default_rng(1)
+for dtype, bound in (("float32", 1e-5), ("float64", 1e-13)):
+    for shape, kernel, groups in (((2, 70, 9, 21), (90, 35, 3, 3), 2),
+                                  ((1, 24, 7, 30), (19, 24, 1, 3), 1)):
+        x = rng.standard_normal(shape).astype(dtype)
+        w = rng.standard_normal(kernel).astype(dtype)
+        y = conv2d(x, w, padding=1, groups=groups, algorithm="winograd")
+        last = conv2d(x.transpose(0, 2, 3, 1).copy(), w, padding=1, groups=groups,
+                      algorithm="winograd", layout="NHWC").transpose(0, 3, 1, 2)
+        assert (y == last).all()
+        x, w = x.astype(float), w.astype(float)
+        error = abs(y - reference.conv2d(x, w, padding=1, groups=groups)).max()
+        assert error <= bound * reference.conv2d(abs(x), abs(w), padding=1, groups=groups).max()
+print(dispatch.isa())
+"""
+
+
+@pytest.mark.parametrize("isa", dispatch.available_isas())
+def test_every_level(isa):
+    environment = {**os.environ, "FASTCONV_ISA": isa}
+    done = subprocess.run([sys.executable, "-c", EVERY_LEVEL], env=environment, check=False,
+                          capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, isa), done.stderr
