@@ -23,7 +23,8 @@ KERNELS = ENGINE / "kernels"
 IS_X86 = platform.machine().lower() in {"x86_64", "amd64"}
 
 COMMON_FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
-KERNEL_FLAGS = COMMON_FLAGS + ["-Wall", "-Wextra"]
+# Python's own flags may hold -fwrapv, which costs the register tiles a register.
+KERNEL_FLAGS = COMMON_FLAGS + ["-fno-wrapv", "-Wall", "-Wextra"]
 LEVEL_FLAGS = {"baseline": []}
 if IS_X86:
     LEVEL_FLAGS["avx2"] = ["-mavx2", "-mfma"]

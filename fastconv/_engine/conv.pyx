@@ -275,12 +275,14 @@ cdef class ConvCall:
         cdef fc_call call
         cdef Part part
         cdef Prepared op
-        cdef Buffer buffer, workspace = borrow_workspace(self.workspace_bytes * threads.maximum())
+        cdef Buffer buffer, workspace
         cdef cnp.ndarray vector
         cdef int code = threads.FC_OK
         cdef char *out_data = <char *> cnp.PyArray_DATA(out)
         call.x = self.x_view
         call.x.data = <char *> cnp.PyArray_DATA(x)
+        call.threads = threads.maximum()
+        workspace = borrow_workspace(self.workspace_bytes * call.threads)
         call.workspace = workspace.data
         call.bias = NULL
         if bias is not None:

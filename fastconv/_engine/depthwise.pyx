@@ -325,4 +325,5 @@ cdef int run_depthwise(const void *blocking, const fc_call *call) noexcept nogil
     r.call = call
     return threads.run(depthwise_task, &r,
                        r.b.conv.batch * r.b.conv.out_size[0] * r.b.row_blocks,
-                       conv_work(&r.b.conv, r.b.element), r.b.conv.flush_denormals)
+                       conv_work(&r.b.conv, r.b.element), r.b.conv.flush_denormals,
+                       r.call.threads)

@@ -411,6 +411,7 @@ cdef int run_planes(const void *blocking, const fc_call *call) noexcept nogil:
     r.b = <const Planes *> blocking
     r.call = call
     return threads.run(planes_task, &r, ceil_div(r.b.items, r.b.items_per_task),
-                       conv_work(&r.b.conv, r.b.element), r.b.conv.flush_denormals)
+                       conv_work(&r.b.conv, r.b.element), r.b.conv.flush_denormals,
+                       r.call.threads)
 
 

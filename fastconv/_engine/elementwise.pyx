@@ -250,10 +250,10 @@ cdef int walk_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
     return threads.FC_OK
 
 
-cdef int run_walk(Walk *walk, double work) except -1 nogil:
-    """All blocks; -1 with the exception set when a signal handler raised."""
+cdef int run_walk(Walk *walk, double work, int most) except -1 nogil:
+    """All blocks on at most so many threads; -1 with the exception set when a handler raised."""
     return threads.run(walk_task, walk, ceil_div(walk.cut.blocks, walk.cut.blocks_per_task), work,
-                       False)
+                       False, most)
 
 
 # --- map: activations, affine maps per channel -------------------------------------------------
@@ -332,7 +332,7 @@ def map(cnp.ndarray x, cnp.dtype dtype, out=None, *, int channel_axis=-1, center
         walk.context = &context
         work = <double> cnp.PyArray_SIZE(source) * (8 * dtype.itemsize + EXP_WORK)
         with nogil:
-            run_walk(&walk, work)
+            run_walk(&walk, work, threads.maximum())
     return deliver(target, out)
 
 
@@ -397,7 +397,7 @@ def softmax(cnp.ndarray x, cnp.dtype dtype, int axis, bint logarithm, out=None):
         walk.context = &context
         work = <double> cnp.PyArray_SIZE(source) * (8 * dtype.itemsize + EXP_WORK)
         with nogil:
-            run_walk(&walk, work)
+            run_walk(&walk, work, threads.maximum())
     return deliver(target, out)
 
 
@@ -426,6 +426,7 @@ def local_response_norm(cnp.ndarray x, cnp.dtype dtype, int axis, Py_ssize_t siz
     cdef const fc_elementwise_kernels *kernels = dispatch.kernels(dtype.itemsize == 8).elementwise
     cdef Axis *line
     cdef Py_ssize_t length = cnp.PyArray_DIM(x, axis), before, after, scratch_line
+    cdef int most
     cdef bint across
     cdef double work
     source, target = prepare(x, dtype, out, False)
@@ -436,7 +437,8 @@ def local_response_norm(cnp.ndarray x, cnp.dtype dtype, int axis, Py_ssize_t siz
         before, after = min(size // 2, length - 1), min((size - 1) // 2, length - 1)
         scratch_line = ceil_div(
             (before + after + length + kernels.lanes) * <Py_ssize_t> dtype.itemsize, 64) * 64
-        scratch = memory.borrow_workspace(threads.maximum() * FC_LRN_LINES * scratch_line)
+        most = threads.maximum()
+        scratch = memory.borrow_workspace(most * FC_LRN_LINES * scratch_line)
         context.args = fc_lrn_args(
             x=<const char *> cnp.PyArray_DATA(source), x_step=cnp.PyArray_STRIDE(source, axis),
             x_line=line.x,
@@ -454,7 +456,7 @@ def local_response_norm(cnp.ndarray x, cnp.dtype dtype, int axis, Py_ssize_t siz
             8 * dtype.itemsize + 2 * EXP_WORK + 2 * (before + after))
         try:
             with nogil:
-                run_walk(&walk, work)
+                run_walk(&walk, work, most)
         finally:
             memory.return_workspace(scratch)
     return deliver(target, out)

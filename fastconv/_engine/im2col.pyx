@@ -257,7 +257,8 @@ cdef int pack(const void *blocking, const char *weight, char *packed) noexcept n
     p.weight = weight
     p.packed = packed
     cdef double bytes = packed_group_bytes(p.b) * p.b.conv.groups
-    return threads.run(pack_task, &p, p.b.conv.groups * p.b.panels, 4 * bytes, False)
+    return threads.run(pack_task, &p, p.b.conv.groups * p.b.panels, 4 * bytes, False,
+                       threads.maximum())
 
 
 # ---------------------------------------------------------------- one task
@@ -610,4 +611,5 @@ cdef int run(const void *blocking, const fc_call *call) noexcept nogil:
     r.b = <const Blocking *> blocking
     r.call = call
     cdef index tasks = r.b.conv.groups * r.b.panel_tasks * r.b.units * r.b.blocks
-    return threads.run(run_task, &r, tasks, conv_operations(&r.b.conv), r.b.conv.flush_denormals)
+    return threads.run(run_task, &r, tasks, conv_operations(&r.b.conv), r.b.conv.flush_denormals,
+                       call.threads)

@@ -2,6 +2,7 @@
 
 from .direct_kernels cimport fc_direct_kernels
 from .elementwise_kernels cimport fc_elementwise_kernels
+from .pool_kernels cimport fc_pool_kernels
 from .winograd_kernels cimport fc_winograd_kernels
 
 cdef extern from "kernels.h" nogil:
@@ -79,6 +80,7 @@ cdef extern from "kernels.h" nogil:
         const char *level
         const fc_gemm_kernels *gemm
         const fc_finish_kernels *finish
+        const fc_pool_kernels *pool
         const fc_winograd_kernels *winograd
         const fc_direct_kernels *direct
         const fc_elementwise_kernels *elementwise

@@ -37,6 +37,7 @@ cdef struct fc_call:
     const char *packed
     const char *bias         # NULL without bias
     char *workspace          # thread t's part starts at workspace + t * workspace_bytes
+    int threads              # that many parts
 
 ctypedef int (*fc_pack)(const void *blocking, const char *weight, char *packed) noexcept nogil
 ctypedef int (*fc_run)(const void *blocking, const fc_call *call) noexcept nogil

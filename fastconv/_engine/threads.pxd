@@ -9,8 +9,10 @@ cdef enum:
     FC_INTERRUPTED = -1   # a signal handler raised; the exception is set
 
 # What one run may cost before threads are woken: estimated floating-point operations (or their
-# equivalent in bytes moved, one byte counting as four).
-cdef int run(fc_task task, void *context, Py_ssize_t tasks, double work, bint flush_denormals) noexcept nogil
+# equivalent in bytes moved, one byte counting as four). `most` is the number of threads that the
+# caller has workspace for: the count of threads may be set anew while a call is under way.
+cdef int run(fc_task task, void *context, Py_ssize_t tasks, double work, bint flush_denormals,
+             int most) noexcept nogil
 
 # As run, with a number of threads that the caller has decided on.
 cdef int parallel_exactly(fc_task task, void *context, Py_ssize_t tasks, int count) noexcept nogil

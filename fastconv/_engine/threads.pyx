@@ -8,7 +8,10 @@ parallel region every 100 ms to let Python handle signals, so Ctrl-C works in lo
 import os
 
 from cython.parallel cimport prange
-from cpython.exc cimport PyErr_CheckSignals
+
+cdef extern from "Python.h":
+    # cpython.exc declares it `except -1`, which a noexcept caller would print and forget.
+    int PyErr_CheckSignals() noexcept
 
 cdef extern from *:
     """
@@ -131,10 +134,12 @@ cdef int run_with(fc_task task, void *context, Py_ssize_t tasks, int count, bint
             return FC_INTERRUPTED
 
 
-cdef int run(fc_task task, void *context, Py_ssize_t tasks, double work,
-             bint flush_denormals) noexcept nogil:
+cdef int run(fc_task task, void *context, Py_ssize_t tasks, double work, bint flush_denormals,
+             int most) noexcept nogil:
     cdef Py_ssize_t count = maximum()
     cdef Py_ssize_t worth = 1 + <Py_ssize_t> (work / WORK_PER_THREAD)
+    if count > most:
+        count = most
     if count > tasks:
         count = tasks
     if count > worth:

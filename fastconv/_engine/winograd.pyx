@@ -179,7 +179,8 @@ cdef int pack(const void *blocking, const char *weight, char *packed) noexcept n
     p.packed = packed
     p.pieces = ceil_div(p.b.group_in, PACK_CHANNELS)
     cdef double bytes = packed_group_bytes(p.b) * p.b.conv.groups
-    return threads.run(pack_task, &p, p.b.conv.groups * p.b.panels * p.pieces, 4 * bytes, False)
+    return threads.run(pack_task, &p, p.b.conv.groups * p.b.panels * p.pieces, 4 * bytes, False,
+                       threads.maximum())
 
 
 # ---------------------------------------------------------------- schedules
@@ -310,10 +311,10 @@ cdef int run_shared(RunContext *r, double operations) noexcept nogil:
         r.tiles = b.tiles * (turn % r.s.rounds + 1) // r.s.rounds - r.first
         code = threads.run(input_task, r, r.s.input_pieces * r.s.channel_pieces,
                            4.0 * r.tiles * b.points * b.group_in * b.element,
-                           b.conv.flush_denormals)
+                           b.conv.flush_denormals, r.call.threads)
         if code == threads.FC_OK:
             code = threads.run(slab_task, r, b.slabs * r.s.pieces, operations,
-                               b.conv.flush_denormals)
+                               b.conv.flush_denormals, r.call.threads)
         if code != threads.FC_OK:
             return <int> code
     return threads.FC_OK
@@ -326,10 +327,10 @@ cdef int run(const void *blocking, const fc_call *call) noexcept nogil:
     r.call = call
     r.group = r.first = 0
     r.tiles = r.b.tiles
-    r.s = schedule(r.b, threads.maximum())
+    r.s = schedule(r.b, call.threads)
     operations = 2.0 * r.b.points * r.b.tiles * r.b.group_in * r.b.group_out
     if r.s.shared:
         return run_shared(&r, operations)
     return threads.run(private_task, &r, r.b.conv.groups * r.s.pieces,
-                       operations * r.b.conv.groups, r.b.conv.flush_denormals)
+                       operations * r.b.conv.groups, r.b.conv.flush_denormals, r.call.threads)
 

@@ -75,9 +75,10 @@ def shape_only(shape, dtype):
     return np.lib.stride_tricks.as_strided(seed, shape, tuple(reversed(strides)), writeable=False)
 
 
-def _signature(op, x, weight, residual, out, precision, arguments, packed):
+def _signature(op, x, weight, residual, out, precision, arguments, packed, exact=False):
     return (
         op, x.shape, x.strides, x.dtype, weight.shape, weight.dtype, precision, arguments, packed,
+        exact,
         None if residual is None else residual.strides,
         None if out is None else out.strides,
     )
@@ -108,7 +109,8 @@ def _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, p
     if out is not None and not _writable_in_place(out, x, weight, bias, residual):
         target = np.empty_like(out, order="C")
     try:
-        key = _signature(op, x, weight, residual, target, precision, arguments, packed is not None)
+        key = _signature(op, x, weight, residual, target, precision, arguments,
+                         packed is not None, exact)
         planned = _calls.get(key)
     except TypeError:  # an argument is a list
         key = planned = None

@@ -12,13 +12,14 @@
 #define UPTO_4(X, v) X(1, v) X(2, v) X(3, v) X(4, v)
 #define UPTO_6(X, v) UPTO_4(X, v) X(5, v) X(6, v)
 #define UPTO_8(X, v) UPTO_6(X, v) X(7, v) X(8, v)
-#define UPTO_12(X, v) UPTO_8(X, v) X(9, v) X(10, v) X(11, v) X(12, v)
+#define UPTO_10(X, v) UPTO_8(X, v) X(9, v) X(10, v)
+#define UPTO_12(X, v) UPTO_10(X, v) X(11, v) X(12, v)
 
 /* One line a level: the tile's rows for each panel width in vectors. */
 #if FC_VECTOR_BYTES == 64
 enum { WIDEST = 4 };
-#define TILES(X) UPTO_12(X, 1) UPTO_12(X, 2) UPTO_8(X, 3) UPTO_6(X, 4)
-#define TILE_ROWS {WIDEST, 12, 12, 8, 6}
+#define TILES(X) UPTO_10(X, 1) UPTO_12(X, 2) UPTO_8(X, 3) UPTO_6(X, 4)
+#define TILE_ROWS {WIDEST, 10, 12, 8, 6}
 #elif FC_VECTOR_BYTES == 32
 enum { WIDEST = 2 };
 #define TILES(X) UPTO_8(X, 1) UPTO_6(X, 2)
@@ -41,8 +42,9 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
     const ptrdiff_t offset = g->offset, depth = g->depth;
     for (ptrdiff_t tap = 0; tap < g->taps; tap++, pixel += g->a_step) {
         const real *a[MAX_ROWS];
-        FC_UNROLL for (int i = 0; i < rows; i++) a[i] = (const real *)(pixel[i] + offset);
-        for (ptrdiff_t k = 0; k < depth; k++, b += vectors * FC_LANES) {
+        FC_UNROLL for (int i = 0; i < rows; i++) a[i] = (const real *)(pixel[i] + offset) + depth;
+        /* Up to zero: no register holds the bound, which 12 rows have none left for. */
+        for (ptrdiff_t k = -depth; k < 0; k++, b += vectors * FC_LANES) {
             vec weight[FC_MAX_VECTORS];
             FC_UNROLL for (int j = 0; j < vectors; j++) weight[j] = load(b + j * FC_LANES);
             FC_UNROLL for (int i = 0; i < rows; i++) {

@@ -99,6 +99,7 @@ typedef struct {
 #include "direct.h"
 #include "elementwise.h"
 #include "families.h"
+#include "pool.h"
 #include "winograd.h"
 
 typedef struct {

@@ -113,9 +113,27 @@ FC_INLINE void store_upto(real *p, vec v, ptrdiff_t n) {
 /* Lanes of a where mask is all ones, of b where it is zero. */
 FC_INLINE vec blend(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
 
+/* a > b ? a : b and a < b ? a : b, one instruction where the processor has them. */
+#if defined(__AVX512F__) && FC_DTYPE == 32
+FC_INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
+FC_INLINE vec smaller(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
+#elif defined(__AVX512F__)
+FC_INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_pd((__m512d)a, (__m512d)b); }
+FC_INLINE vec smaller(vec a, vec b) { return (vec)_mm512_min_pd((__m512d)a, (__m512d)b); }
+#elif defined(__AVX2__) && FC_DTYPE == 32
+FC_INLINE vec larger(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
+FC_INLINE vec smaller(vec a, vec b) { return (vec)_mm256_min_ps((__m256)a, (__m256)b); }
+#elif defined(__AVX2__)
+FC_INLINE vec larger(vec a, vec b) { return (vec)_mm256_max_pd((__m256d)a, (__m256d)b); }
+FC_INLINE vec smaller(vec a, vec b) { return (vec)_mm256_min_pd((__m256d)a, (__m256d)b); }
+#else
+FC_INLINE vec larger(vec a, vec b) { return blend((ivec)(a > b), a, b); }
+FC_INLINE vec smaller(vec a, vec b) { return blend((ivec)(a < b), a, b); }
+#endif
+
 /* The larger and the smaller, NaN if either is NaN (as NumPy's maximum, not as maxps). */
-FC_INLINE vec max_nan(vec a, vec b) { return blend((ivec)((a > b) | (a != a)), a, b); }
-FC_INLINE vec min_nan(vec a, vec b) { return blend((ivec)((a < b) | (a != a)), a, b); }
+FC_INLINE vec max_nan(vec a, vec b) { return blend((ivec)(a != a), a, larger(a, b)); }
+FC_INLINE vec min_nan(vec a, vec b) { return blend((ivec)(a != a), a, smaller(a, b)); }
 
 /* Transpose FC_LANES x FC_LANES in registers: log2(lanes) rounds, each exchanging blocks of `s`
  * lanes between rows i and i + s. */

@@ -1,0 +1,207 @@
+"""Pools from arrays: a planned call holds everything that a repeated signature needs.
+
+    PoolCall         one signature: shapes, strides, dtype, arguments
+      accepts(...)   whether arguments with that signature can be run as they are
+      run(x, out)    views from pointers and strides, then nogil
+
+Nothing is checked here that `functional` has checked already.
+"""
+
+import numpy as np
+
+cimport numpy as cnp
+from cpython.exc cimport PyErr_Occurred
+
+from . cimport threads
+from .memory cimport empty_array
+from .op cimport Prepared, fc_view
+from .pool cimport fc_pool, plan_pool, run_pool
+from .pool_kernels cimport FC_POOL_ARGMAX, FC_POOL_COUNT_INSIDE, FC_POOL_COUNT_ONE
+from .pool_kernels cimport FC_POOL_COUNT_PADDED, FC_POOL_MAX, FC_POOL_MEAN, fc_pool_axis
+
+cnp.import_array()
+
+REDUCTIONS = {"max": FC_POOL_MAX, "argmax": FC_POOL_ARGMAX, "mean": FC_POOL_MEAN}
+INT64 = np.dtype(np.int64)
+
+
+cdef struct Axes:
+    # Position of each axis in the arrays, -1 where they have none.
+    int batch
+    int channel
+    int space[3]
+
+
+cdef Axes axes_of(geometry) except *:
+    cdef Axes axes
+    cdef int batched = geometry.batched, nd = geometry.nd, axis
+    cdef int first = batched + (0 if geometry.channels_last else 1)
+    axes.batch = 0 if batched else -1
+    axes.channel = batched + nd if geometry.channels_last else batched
+    for axis in range(3):
+        axes.space[axis] = first + axis - (3 - nd) if axis >= 3 - nd else -1
+    return axes
+
+
+cdef inline ptrdiff_t stride_at(tuple strides, int axis) except? -1:
+    return <ptrdiff_t> strides[axis] if axis >= 0 else 0
+
+
+cdef fc_view view_of(tuple strides, Axes axes) except *:
+    """The strides of an array as a view; `data` differs from call to call."""
+    cdef fc_view view
+    cdef int axis
+    view.data = NULL
+    view.batch = stride_at(strides, axes.batch)
+    view.channel = stride_at(strides, axes.channel)
+    for axis in range(3):
+        view.space[axis] = stride_at(strides, axes.space[axis])
+    return view
+
+
+cdef tuple contiguous_strides(tuple shape, Py_ssize_t step):
+    cdef list strides = []
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+cdef fc_pool_axis axis_of(geometry, int axis, bint fitted) except *:
+    cdef fc_pool_axis result
+    cdef int at = axis - (3 - <int> geometry.nd)
+    result.size = result.outs = result.kernel = result.stride = result.dilation = 1
+    result.before = result.after = 0
+    result.fitted = 0
+    if at >= 0:
+        result.size = geometry.in_size[at]
+        result.outs = geometry.out_size[at]
+        result.kernel = geometry.kernel_size[at]
+        result.stride = geometry.stride[at]
+        result.dilation = geometry.dilation[at]
+        result.before = geometry.pad_before[at]
+        result.after = geometry.pad_after[at]
+        result.fitted = fitted
+    return result
+
+
+cdef class PoolCall:
+    """A planned pool of one signature: shapes, strides, dtype and arguments.
+
+    Parameters
+    ----------
+    geometry : PoolGeometry
+    reduce : {"max", "argmax", "mean"}
+        "argmax" gives the maxima and their places.
+    x_strides : tuple of int
+        Of the arrays to come, in bytes.
+    out_strides : tuple of int or None
+        None for results that `run` makes, C-contiguous.
+    dtype : numpy.dtype
+        float32 or float64.
+    fitted : bool
+        Windows cover the axes as adaptive pools want it; of `geometry` only the sizes count.
+    count_padding : bool
+        Whether means count padding.
+    divisor : int, optional
+        Divides sums in place of the count.
+    """
+
+    cdef Prepared op
+    cdef fc_view x, out, places
+    cdef object dtype
+    cdef tuple shape
+    cdef bint with_places, empty
+
+    def __init__(self, geometry, str reduce, tuple x_strides, out_strides, dtype, *,
+                 bint fitted=False, bint count_padding=False, divisor=None):
+        cdef Axes axes = axes_of(geometry)
+        cdef fc_pool pool
+        cdef int axis
+        self.dtype = dtype
+        self.shape = geometry.out_shape
+        self.empty = 0 in self.shape
+        self.with_places = reduce == "argmax"
+        if out_strides is None:
+            out_strides = contiguous_strides(self.shape, dtype.itemsize)
+        self.x = view_of(x_strides, axes)
+        self.out = view_of(out_strides, axes)
+        self.places = view_of(contiguous_strides(self.shape, 8), axes)
+        pool.type = dtype.itemsize == 8
+        pool.op = REDUCTIONS[reduce]
+        pool.counting = FC_POOL_COUNT_PADDED if count_padding else FC_POOL_COUNT_INSIDE
+        pool.divisor = 1
+        if divisor is not None:
+            pool.counting = FC_POOL_COUNT_ONE
+            pool.divisor = divisor
+        pool.batch = geometry.batch
+        pool.channels = geometry.channels
+        for axis in range(3):
+            pool.axis[axis] = axis_of(geometry, axis, fitted)
+        self.op = plan_pool(&pool, &self.x)
+
+    def accepts(self, x, out, tuple arguments, tuple flags):
+        """Whether these arguments, which have the signature, can be run as they are."""
+        return readable(x) and exact_integers(arguments) and exact_flags(flags) \
+            and (out is None or self.writable(x, out))
+
+    cdef bint writable(self, x, out):
+        """Whether `out` is a result's array that can be filled while x is read."""
+        return type(out) is cnp.ndarray and out.dtype == self.dtype and out.shape == self.shape \
+            and cnp.PyArray_ISBEHAVED(<cnp.ndarray> out) and not np.may_share_memory(x, out)
+
+    def run(self, cnp.ndarray x, out):
+        """Pool x into `out`, or into a new array where it is None.
+
+        Returns
+        -------
+        ndarray, or (maxima, places) with "argmax"
+        """
+        cdef cnp.ndarray result = empty_array(self.shape, self.dtype) if out is None else out
+        cdef cnp.ndarray places = None
+        cdef fc_view x_view = self.x, out_view = self.out, places_view = self.places
+        cdef int code = threads.FC_OK
+        x_view.data = <char *> cnp.PyArray_DATA(x)
+        out_view.data = <char *> cnp.PyArray_DATA(result)
+        if self.with_places:
+            places = empty_array(self.shape, INT64)
+            places_view.data = <char *> cnp.PyArray_DATA(places)
+        if not self.empty:
+            with nogil:
+                code = run_pool(self.op.blocking, &x_view, &out_view, &places_view)
+        raise_for(code)
+        return (result, places) if self.with_places else result
+
+
+cdef bint readable(array) noexcept:
+    """Whether the engine can read an array's memory: aligned, this machine's byte order."""
+    return type(array) is cnp.ndarray and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray> array)
+
+
+cdef bint exact_integers(tuple arguments) noexcept:
+    """Whether no bool or float stands where an equal int was planned (True == 1 == 1.0)."""
+    for value in arguments:
+        kind = type(value)
+        if kind is tuple:
+            if not exact_integers(<tuple> value):
+                return False
+        elif kind is not int and kind is not str and value is not None:
+            return False
+    return True
+
+
+cdef bint exact_flags(tuple flags) noexcept:
+    """Whether no number stands where an equal bool was planned."""
+    for value in flags:
+        if type(value) is not bool:
+            return False
+    return True
+
+
+cdef int raise_for(int code) except -1:
+    """Turn a return code into the exception it stands for."""
+    if code == threads.FC_OK:
+        return 0
+    if PyErr_Occurred() == NULL:
+        raise RuntimeError(f"fastconv: the engine stopped with code {code}")
+    return -1

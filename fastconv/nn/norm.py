@@ -1,0 +1,200 @@
+"""Normalisation layers: batch normalisation and local response normalisation.
+
+`BatchNorm1d/2d/3d` keeps running statistics of each channel.  In evaluation mode it normalises
+with them; in training mode with the statistics of the batch, which it also adds to the running
+ones.  Either way the arithmetic is `fastconv.functional.norm.batch_norm`.
+"""
+
+import numpy as np
+
+from fastconv.functional import norm
+from fastconv.functional._check import flag, integer, normalise_layout
+from fastconv.nn.arguments import CHANNELS_FIRST
+from fastconv.nn.module import ArrayAttribute, Module, ParameterLayer
+
+
+class _BatchNorm(ParameterLayer):
+    """What batch normalisation shares in all dimensions; `nd` is the number of spatial axes."""
+
+    weight = ArrayAttribute(optional=True)
+    bias = ArrayAttribute(optional=True)
+    running_mean = ArrayAttribute()
+    running_var = ArrayAttribute()
+
+    nd = 0
+
+    def __init__(
+        self,
+        num_features,
+        eps=1e-5,
+        momentum=0.1,
+        affine=True,
+        *,
+        layout=None,
+        dtype=np.float32,
+    ):
+        op = type(self).__name__
+        self.num_features = integer(op, "num_features", num_features, minimum=1)
+        self.eps, self.momentum = eps, momentum
+        self.layout = CHANNELS_FIRST[self.nd] if layout is None else layout
+        self._channels_last = normalise_layout(op, self.layout, self.nd)
+        shape = (self.num_features,)
+        names = ("weight", "bias", "running_mean", "running_var")
+        super().__init__(dtype, dict.fromkeys(names, shape))
+        affine = flag(op, "affine", affine)
+        self.weight = np.ones(shape) if affine else None
+        self.bias = np.zeros(shape) if affine else None
+        self.running_mean, self.running_var = np.zeros(shape), np.ones(shape)
+
+    def forward(self, x):
+        """Return x, cast to the layer's dtype, normalised channel by channel."""
+        x = self.cast(x)
+        axis = self._channel_axis(x)
+        if x.shape[axis] != self.num_features:
+            raise ValueError(
+                f"{type(self).__name__}: x must have {self.num_features} channels along axis "
+                f"{axis}, got {x.shape[axis]} (x.shape={x.shape}, layout={self.layout!r})"
+            )
+        if self.training:
+            mean, variance = self._batch_statistics(x, axis)
+        else:
+            mean, variance = self.running_mean, self.running_var
+        return norm.batch_norm(
+            x,
+            mean,
+            variance,
+            weight=self.weight,
+            bias=self.bias,
+            eps=self.eps,
+            layout=self._layout_of(x),
+        )
+
+    def _layout_of(self, x):
+        """Return the layout by which the function is to read the axes of `x`."""
+        return self.layout
+
+    def _channel_axis(self, x):
+        """Return the axis of `x` that holds the channels; the batch axis may be missing."""
+        missing = self.nd + 2 - x.ndim
+        if missing not in (0, 1):
+            raise ValueError(
+                f"{type(self).__name__}: x must have {self.nd + 2} axes ({self.layout}), or one "
+                f"less without a batch, got {x.ndim} (x.shape={x.shape})"
+            )
+        return x.ndim - 1 if self._channels_last else 1 - missing
+
+    def _batch_statistics(self, x, channel_axis):
+        """Return mean and variance of each channel of `x`; the running ones move towards them.
+
+        The result is normalised with the biased variance, while the running one takes the
+        unbiased (divided by count - 1), both as PyTorch does.
+        """
+        axes = tuple(axis for axis in range(x.ndim) if axis != channel_axis)
+        count = x.size // self.num_features
+        if count < 2:
+            raise ValueError(
+                f"{type(self).__name__}: x must have more than one value for each channel in "
+                f"training mode, got x.shape={x.shape}; call eval() to use running statistics"
+            )
+        mean = x.mean(axis=axes, dtype=np.float64)
+        variance = x.var(axis=axes, dtype=np.float64)
+        unbiased = variance * count / (count - 1)
+        self.running_mean += self.momentum * (mean - self.running_mean)
+        self.running_var += self.momentum * (unbiased - self.running_var)
+        return mean.astype(self.dtype), variance.astype(self.dtype)
+
+    def extra_repr(self):
+        """Return the settings as PyTorch prints them."""
+        affine = self.weight is not None
+        shown = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={affine}"
+        return shown if self.layout == CHANNELS_FIRST[self.nd] else f"{shown}, layout={self.layout}"
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalisation of (N, C) or (N, C, W) arrays; see `BatchNorm2d`.
+
+    Two axes are always batch and channels, so an x with a width needs a batch axis too.  Layouts
+    are "NCW" (default) and "NWC".
+    """
+
+    nd = 1
+
+    def _layout_of(self, x):
+        # None: the function's rule for arrays without a layout, channels along axis 1.
+        return None if x.ndim == 2 else self.layout
+
+    def _channel_axis(self, x):
+        return 1 if x.ndim == 2 else super()._channel_axis(x)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalisation of (N, C, H, W) arrays, with the meaning of torch.nn.BatchNorm2d.
+
+    (x - mean) / sqrt(variance + eps) * weight + bias, each channel with its own numbers (Ioffe
+    and Szegedy, "Batch normalization", 2015).
+
+    Parameters
+    ----------
+    num_features : int
+        Number of channels, C.
+    eps : float
+        Added to the variance, so that a constant channel does not divide by zero.
+    momentum : float
+        How far the running statistics move towards those of a batch, in training mode.
+    affine : bool
+        Whether there are weight and bias.
+    layout : "NCHW" or "NHWC", optional
+        Order of the logical axes; channels first by default.
+    dtype : float32 or float64
+        Type of the arrays; the input is cast to it.
+
+    Attributes
+    ----------
+    weight, bias : ndarray, (C,), or None
+        Gamma and beta.  Assigning checks the shape and takes a copy in the layer's dtype.
+    running_mean, running_var : ndarray, (C,)
+        Likewise.
+    """
+
+    nd = 2
+
+
+class BatchNorm3d(_BatchNorm):
+    """Batch normalisation of (N, C, D, H, W) arrays; see `BatchNorm2d`.
+
+    Layouts are "NCDHW" (default) and "NDHWC".
+    """
+
+    nd = 3
+
+
+class LocalResponseNorm(Module):
+    """Normalise by the energy of neighbouring channels, as torch.nn.LocalResponseNorm does.
+
+    x / (k + alpha * mean(x**2))**beta, the mean over `size` channels around each one, zeros beyond
+    the first and the last (Krizhevsky et al., "ImageNet classification with deep convolutional
+    neural networks", 2012, which writes alpha for the sum instead of the mean).
+
+    Parameters
+    ----------
+    size : int
+        Number of channels in the mean.
+    alpha, beta, k : float
+    layout : str, optional
+        Names the axes of x; left out, the channels are axis 1.
+    """
+
+    def __init__(self, size, alpha=1e-4, beta=0.75, k=1.0, *, layout=None):
+        self.size = integer("LocalResponseNorm", "size", size, minimum=1)
+        self.alpha, self.beta, self.k = alpha, beta, k
+        self.layout = layout
+
+    def forward(self, x):
+        """Return x normalised across channels."""
+        return norm.local_response_norm(
+            x, self.size, self.alpha, self.beta, self.k, layout=self.layout
+        )
+
+    def extra_repr(self):
+        """Return the settings as PyTorch prints them."""
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -1,0 +1,103 @@
+"""The machine code of the register tiles: multiply-adds are there, the stack stays out.
+
+A tile is fast only while its accumulators and pointers stay in registers; one spill in the inner
+loop costs more than any cleverness elsewhere gains, and no other test would notice. So the built
+extension is disassembled, and the innermost loops of every tile are read.
+"""
+
+import platform
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+
+import pytest
+
+from fastconv._engine import dispatch
+
+OBJDUMP = shutil.which("objdump")
+pytestmark = [
+    pytest.mark.skipif(
+        platform.machine().lower() not in ("x86_64", "amd64"), reason="reads x86 machine code"
+    ),
+    pytest.mark.skipif(not OBJDUMP, reason="needs objdump (binutils)"),
+]
+
+REGISTERS = ("xmm", "ymm", "zmm")
+FUSED = re.compile(r"vfn?m(add|sub)\d+p[sd]")
+MULTIPLY = re.compile(r"v?mulp[sd]")
+ON_THE_STACK = re.compile(r"\(%rsp")
+FRAME_POINTER = re.compile(r"mov +%rsp,%rbp")
+
+
+def functions():
+    """(rows, vectors, [(address, instruction)]) of each tile in the extension, at every level."""
+    listing = subprocess.run(
+        [OBJDUMP, "-d", "--no-show-raw-insn", dispatch.__file__],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for part in re.split(r"\n\n(?=[0-9a-f]+ <)", listing):
+        head, _, body = part.partition("\n")
+        name = re.search(r"<tile_(\d+)x(\d+)>:", head)
+        if name:
+            lines = re.findall(r"^ *([0-9a-f]+):\t(.*?) *$", body, re.M)
+            yield *map(int, name.groups()), [(int(address, 16), text) for address, text in lines]
+
+
+def inner_loops(code):
+    """Instructions of each innermost loop: from the target of a jump back up to the jump."""
+    spans = []
+    for address, text in code:
+        jump = re.match(r"j\w+ +([0-9a-f]+)", text)
+        if jump and int(jump.group(1), 16) <= address:
+            spans.append((int(jump.group(1), 16), address))
+    for start, end in spans:
+        if not any((s, e) != (start, end) and start <= s and e <= end for s, e in spans):
+            yield [text for address, text in code if start <= address <= end]
+
+
+def kind(code):
+    """Widest vector register, and the letter of the element type: ("zmm", "s")."""
+    text = "\n".join(line for _, line in code)
+    register = next(name for name in ("zmm", "ymm", "xmm") if f"%{name}" in text)
+    return register, re.search(r"(?:add|mul)(?:\d+)?p([sd])", text).group(1)
+
+
+@pytest.fixture(scope="module")
+def tiles():
+    """{(register, type): {(rows, vectors): code}}"""
+    found = defaultdict(dict)
+    for rows, vectors, code in functions():
+        found[kind(code)][rows, vectors] = code
+    if not found:
+        pytest.skip("the extension was stripped: no kernel has a name in it")
+    return found
+
+
+@pytest.mark.parametrize("element", ["s", "d"])
+@pytest.mark.parametrize("register", REGISTERS)
+def test_every_row_count_has_a_tile(register, element, tiles):
+    built = tiles[register, element]
+    for vectors in range(1, max(vectors for _, vectors in built) + 1):
+        rows = [m for m, n in built if n == vectors]
+        assert sorted(rows) == list(range(1, max(rows) + 1))
+
+
+@pytest.mark.parametrize("element", ["s", "d"])
+@pytest.mark.parametrize("register", REGISTERS)
+def test_inner_loops(register, element, tiles):
+    """Nothing but whole rounds of rows x vectors products, fused above the baseline; no spills."""
+    multiply = MULTIPLY if register == "xmm" else FUSED
+    for (rows, vectors), code in tiles[register, element].items():
+        tile = f"{rows}x{vectors} on {register}"
+        loops = [loop for loop in inner_loops(code) if any(map(multiply.match, loop))]
+        assert loops, f"{tile}: no loop multiplies"
+        framed = any(FRAME_POINTER.match(text) for _, text in code)
+        for loop in loops:
+            products = sum(bool(multiply.match(text)) for text in loop)
+            assert products % (rows * vectors) == 0, f"{tile}: {products} products in a round"
+            unfused = register != "xmm" and any(map(MULTIPLY.match, loop))
+            assert not unfused, f"{tile}: products that are not fused"
+            spills = [text for text in loop if ON_THE_STACK.search(text)]
+            spills += [text for text in loop if framed and "(%rbp" in text]
+            assert not spills, f"{tile}: {spills}"

@@ -1,0 +1,168 @@
+"""The choice of algorithm: a table of problems, refusals, and what explain_conv2d tells."""
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import plan
+
+
+def problem(**changes):
+    """A 3x3 layer of 64 -> 64 channels on 56x56 pixels, with changes."""
+    usual = plan.Problem(
+        op="conv2d", batch=1, in_channels=64, out_channels=64, groups=1, kernel=(1, 3, 3),
+        stride=(1, 1, 1), dilation=(1, 1, 1), out_size=(1, 56, 56), channels_contiguous=False,
+        lanes=16, packed=True,
+    )  # fmt: skip
+    return usual._replace(**changes)
+
+
+CHOICES = [
+    ({}, "winograd", "F("),
+    ({"kernel": (1, 1, 3), "out_size": (1, 1, 500)}, "winograd", "F("),
+    ({"kernel": (1, 1, 1)}, "im2col", "pointers"),
+    ({"kernel": (1, 5, 5)}, "im2col", "pointers"),
+    ({"stride": (1, 2, 2)}, "im2col", "pointers"),
+    ({"dilation": (1, 2, 2)}, "im2col", "pointers"),
+    ({"kernel": (3, 3, 3)}, "im2col", "pointers"),
+    ({"in_channels": 3}, "direct", "rows"),
+    ({"in_channels": 1}, "direct", "planes"),
+    ({"in_channels": 1, "out_channels": 1}, "direct", "planes"),
+    ({"groups": 64, "channels_contiguous": True}, "direct", "depthwise"),
+    ({"groups": 64}, "direct", "planes"),
+]
+
+
+@pytest.mark.parametrize(("changes", "algorithm", "form"), CHOICES, ids=str)
+def test_auto(changes, algorithm, form):
+    choice = plan.choose(problem(**changes), "auto", "high")
+    assert choice.algorithm == algorithm
+    assert choice.form.startswith(form)
+    assert choice.reason
+    assert (choice.tile > 0) == (algorithm == "winograd")
+
+
+def test_highest_precision_and_integers_leave_winograd_out():
+    assert plan.choose(problem(), "auto", "highest").algorithm == "im2col"
+    assert plan.choose(problem(), "auto", "high", exact=True).algorithm == "im2col"
+    assert plan.choose(problem(), "auto", "medium").algorithm == "winograd"
+
+
+def test_packing_counts_where_every_call_packs():
+    """Few pixels: transforming the kernels costs more than it saves, unless it is done once."""
+    few = problem(in_channels=256, out_channels=256, out_size=(1, 14, 14))
+    assert plan.choose(few, "auto", "high").algorithm == "winograd"
+    assert plan.choose(few._replace(packed=False), "auto", "high").algorithm == "im2col"
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "winograd"])
+def test_what_is_asked_for_is_done(algorithm):
+    choice = plan.choose(problem(), algorithm, "high")
+    assert choice.algorithm == algorithm
+    assert choice.reason == "asked for"
+
+
+@pytest.mark.parametrize(
+    ("changes", "precision", "reason"),
+    [
+        ({"kernel": (1, 7, 7)}, "high", "3x3, 1x3 or 3x1 kernel, got 7x7"),
+        ({"kernel": (3, 3, 3)}, "high", "got 3x3x3"),
+        ({"kernel": (1, 1, 5)}, "high", "got 1x5"),
+        ({"stride": (1, 2, 1)}, "high", "stride 1, got stride (2, 1)"),
+        ({"stride": (2, 1, 1)}, "high", "stride 1, got stride (2, 1, 1)"),
+        ({"dilation": (1, 1, 3)}, "high", "dilation 1, got dilation (1, 3)"),
+        ({}, "highest", '"highest" keeps to direct and im2col'),
+    ],
+    ids=str,
+)
+def test_winograd_says_why_it_cannot(changes, precision, reason):
+    with pytest.raises(ValueError, match='^conv2d: algorithm="winograd" cannot run this') as caught:
+        plan.choose(problem(**changes), "winograd", precision)
+    assert reason in str(caught.value)
+
+
+def test_winograd_does_what_it_is_asked_to_even_where_it_does_not_pay():
+    choice = plan.choose(problem(in_channels=1, out_channels=2), "winograd", "high")
+    assert choice.algorithm == "winograd"
+    assert choice.tile > 0
+
+
+def test_unknown_algorithm():
+    with pytest.raises(ValueError, match="conv2d: algorithm must be one of .* got 'fft'"):
+        plan.choose(problem(), "fft", "high")
+
+
+# ---------------------------------------------------------------- explain_conv2d
+
+
+def test_explain_conv2d():
+    plan = fastconv.explain_conv2d((1, 3, 227, 227), (96, 3, 11, 11), stride=4)
+    assert plan.algorithm == "direct"
+    assert plan.isa == fastconv.show_config("dicts")["isa"]
+    assert plan.flops == 2 * 96 * 55 * 55 * 3 * 11 * 11
+    assert plan.precision == fastconv.get_precision()
+    assert plan.unused == (0, 0)
+    assert 0 < plan.workspace_bytes < 8 << 20
+    assert plan.packed_bytes >= 96 * 3 * 11 * 11 * 4
+    text = str(plan)
+    for part in (plan.algorithm, plan.reason, plan.tile, plan.isa, plan.precision, "MFLOP", "KiB"):
+        assert part in text
+    assert "left over" not in text
+
+
+def test_explain_conv2d_shows_what_no_window_reaches():
+    plan = fastconv.explain_conv2d((1, 3, 224, 225), (96, 3, 11, 11), stride=4)
+    assert plan.unused == (1, 2)
+    assert "reached by no window: 1 x 2" in str(plan)
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "winograd"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, "float32"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_explain_conv2d_knows_every_algorithm(algorithm, dtype, layout):
+    shape = (2, 32, 20, 20) if layout == "NCHW" else (2, 20, 20, 32)
+    plan = fastconv.explain_conv2d(
+        shape, (32, 32, 3, 3), True, padding=1, layout=layout, algorithm=algorithm, dtype=dtype
+    )
+    assert plan.algorithm == algorithm
+    assert plan.flops == 2 * 2 * 32 * 32 * 9 * 400
+    assert plan.form.startswith("F(") == (algorithm == "winograd")
+
+
+def test_explain_conv2d_needs_no_memory():
+    plan = fastconv.explain_conv2d((64, 512, 4096, 4096), (512, 512, 3, 3), padding=1)
+    assert plan.flops > 1e15
+
+
+def test_explain_conv2d_follows_the_current_precision():
+    shapes = (1, 64, 56, 56), (64, 64, 3, 3)
+    with fastconv.precision("highest"):
+        plan = fastconv.explain_conv2d(*shapes, padding=1)
+    assert (plan.algorithm, plan.precision) == ("im2col", "highest")
+    assert fastconv.explain_conv2d(*shapes, padding=1, precision="high").algorithm == "winograd"
+
+
+SHOW = """
+import numpy as np, fastconv
+x = np.ones((1, 64, 56, 56), np.float32)
+for _ in range(2):
+    fastconv.conv2d(x, np.ones((64, 64, 3, 3), np.float32), padding=1)
+fastconv.conv_transpose1d(x[0, 0], np.ones((56, 3, 2), np.float32), stride=2)
+"""
+
+
+def test_verbose_shows_each_new_plan_once(fresh_python):
+    done = fresh_python("-c", SHOW, FASTCONV_VERBOSE="1", FASTCONV_PRECISION=None)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2, lines
+    assert lines[0].startswith("fastconv: conv2d (1, 64, 56, 56) float32, weight (64, 64, 3, 3): ")
+    assert "winograd" in lines[0] and "workspace" in lines[0]
+    assert lines[1].startswith("fastconv: conv_transpose1d (56, 56) float32")
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("value", [None, "", "0"])
+def test_quiet_without_verbose(value, fresh_python):
+    done = fresh_python("-c", SHOW, FASTCONV_VERBOSE=value)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
