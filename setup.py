@@ -22,7 +22,9 @@ ENGINE = Path("fastconv/_engine")
 KERNELS = ENGINE / "kernels"
 IS_X86 = platform.machine().lower() in {"x86_64", "amd64"}
 
-COMMON_FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+COMMON_FLAGS = [
+    "-std=gnu11", "-O3", "-g0", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
+]
 # Python's own flags may hold -fwrapv, which costs the register tiles a register.
 KERNEL_FLAGS = COMMON_FLAGS + ["-fno-wrapv", "-Wall", "-Wextra"]
 LEVEL_FLAGS = {"baseline": []}
