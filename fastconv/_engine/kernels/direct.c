@@ -398,7 +398,7 @@ enum { DEPTHWISE_PIXELS = 6 };
 enum { DEPTHWISE_PIXELS = 4 };
 #define UPTO_PIXELS UPTO_4
 #endif
-enum { DEPTHWISE_VECTORS = 2 };
+enum { DEPTHWISE_VECTORS = 2, SLIDING_TAPS = 3 };
 
 typedef vec depthwise_sums[DEPTHWISE_PIXELS][DEPTHWISE_VECTORS];
 
@@ -420,9 +420,33 @@ FC_NOINLINE void finish_pixels(const fc_depthwise_args *d, const depthwise_sums 
     }
 }
 
+/* One kernel row over touching windows (taps and pixels at one distance): every input vector is
+ * loaded once for all the pixels that it belongs to, each of which still adds its taps in order. */
+FC_INLINE void sliding_row(const int pixels, const int vectors, const int lanes,
+                           depthwise_sums sum, const char *x, ptrdiff_t step, const char *w,
+                           ptrdiff_t w_tap) {
+    enum { taps = SLIDING_TAPS };
+    vec weight[SLIDING_TAPS][DEPTHWISE_VECTORS];
+    FC_UNROLL for (int t = 0; t < taps; t++) {
+        FC_UNROLL for (int v = 0; v < vectors; v++)
+            weight[t][v] = load((const real *)(w + t * w_tap) + v * FC_LANES);
+    }
+    FC_UNROLL for (int i = 0; i < pixels + taps - 1; i++) {
+        FC_UNROLL for (int v = 0; v < vectors; v++) {
+            const real *xi = (const real *)(x + i * step) + v * FC_LANES;
+            vec value = lanes == FC_LANES ? load(xi) : load_first(xi, lanes);
+            FC_IN_REGISTER(value);
+            FC_UNROLL for (int t = 0; t < taps; t++) {
+                if (i >= t && i - t < pixels) sum[i - t][v] += weight[t][v] * value;
+            }
+        }
+    }
+}
+
 /* lanes: of the last vector, FC_LANES for a whole one (a constant where whole). */
 FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int whole,
-                              const fc_depthwise_args *d, ptrdiff_t pixel, ptrdiff_t channel) {
+                              const int sliding, const fc_depthwise_args *d, ptrdiff_t pixel,
+                              ptrdiff_t channel) {
     const int lanes = whole ? FC_LANES : (int)(d->channels - channel);
     const ptrdiff_t at = channel * (ptrdiff_t)sizeof(real);
     const char *w = d->w + at;
@@ -436,7 +460,10 @@ FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int who
             const fc_window_row *row = &d->window[y];
             const ptrdiff_t step = row->pixel;
             const char *x = row->x + at + pixel * step;
-            for (ptrdiff_t t = 0; t < d->taps; t++, x += row->tap, w += d->w_tap) {
+            if (sliding) {
+                sliding_row(pixels, vectors, lanes, sum, x, step, w, d->w_tap);
+                w += SLIDING_TAPS * d->w_tap;
+            } else for (ptrdiff_t t = 0; t < d->taps; t++, x += row->tap, w += d->w_tap) {
                 vec weight[DEPTHWISE_VECTORS];
                 FC_UNROLL for (int v = 0; v < vectors; v++)
                     weight[v] = load((const real *)w + v * FC_LANES);
@@ -482,28 +509,42 @@ FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int who
     }
 }
 
-/* Two whole vectors, one whole vector, one masked vector. */
+/* Two whole vectors, one whole vector, one masked vector; each for any window and for sliding. */
 #define DEPTHWISE_TILES(X) UPTO_PIXELS(X, 2, 1) UPTO_PIXELS(X, 1, 1) UPTO_PIXELS(X, 1, 0)
-#define DEFINE_DEPTHWISE(pixels, vectors, whole)                                             \
-    static void depthwise_##pixels##x##vectors##x##whole(const fc_depthwise_args *d,         \
-                                                         ptrdiff_t pixel, ptrdiff_t channel) { \
-        depthwise_tile(pixels, vectors, whole, d, pixel, channel);                           \
+#define DEPTHWISE_TILE(name, pixels, vectors, whole, sliding)                                     \
+    static void name##pixels##x##vectors##x##whole(const fc_depthwise_args *d, ptrdiff_t pixel,   \
+                                                   ptrdiff_t channel) {                           \
+        depthwise_tile(pixels, vectors, whole, sliding, d, pixel, channel);                       \
     }
+#define DEFINE_DEPTHWISE(pixels, vectors, whole)                  \
+    DEPTHWISE_TILE(depthwise_, pixels, vectors, whole, 0)         \
+    DEPTHWISE_TILE(sliding_, pixels, vectors, whole, 1)
 DEPTHWISE_TILES(DEFINE_DEPTHWISE)
 
-#define ENTER_DEPTHWISE(pixels, vectors, whole) \
-    [vectors - 1 + whole][pixels] = depthwise_##pixels##x##vectors##x##whole,
-static void (*const depthwise_tiles[DEPTHWISE_VECTORS + 1][DEPTHWISE_PIXELS + 1])(
-    const fc_depthwise_args *, ptrdiff_t, ptrdiff_t) = {DEPTHWISE_TILES(ENTER_DEPTHWISE)};
+typedef void (*depthwise_function)(const fc_depthwise_args *, ptrdiff_t, ptrdiff_t);
+#define ENTER_DEPTHWISE(pixels, vectors, whole)                              \
+    [0][vectors - 1 + whole][pixels] = depthwise_##pixels##x##vectors##x##whole, \
+    [1][vectors - 1 + whole][pixels] = sliding_##pixels##x##vectors##x##whole,
+static const depthwise_function
+    depthwise_tiles[2][DEPTHWISE_VECTORS + 1][DEPTHWISE_PIXELS + 1] = {
+        DEPTHWISE_TILES(ENTER_DEPTHWISE)};
+
+/* Whether neighbouring pixels' windows are one tap apart in every kernel row. */
+FC_INLINE int windows_slide(const fc_depthwise_args *d) {
+    for (ptrdiff_t y = 0; y < d->rows; y++)
+        if (d->window[y].tap != d->window[y].pixel) return 0;
+    return d->taps == SLIDING_TAPS;
+}
 
 static void depthwise(const fc_depthwise_args *d) {
+    const int sliding = windows_slide(d);
     for (ptrdiff_t pixel = 0; pixel < d->pixels; pixel += DEPTHWISE_PIXELS) {
         const ptrdiff_t left = d->pixels - pixel;
         const ptrdiff_t pixels = left < DEPTHWISE_PIXELS ? left : DEPTHWISE_PIXELS;
         for (ptrdiff_t channel = 0; channel < d->channels;) {
             const ptrdiff_t whole = (d->channels - channel) / FC_LANES;
             const ptrdiff_t vectors = whole < DEPTHWISE_VECTORS ? whole : DEPTHWISE_VECTORS;
-            depthwise_tiles[vectors][pixels](d, pixel, channel);
+            depthwise_tiles[sliding][vectors][pixels](d, pixel, channel);
             channel += (vectors ? vectors : 1) * FC_LANES;
         }
     }

@@ -51,6 +51,16 @@ typedef real vec_unaligned
 #define FC_UNROLL _Pragma("GCC unroll 32")
 #endif
 
+/* Keeps a value that several operations use in a register, where the compiler would load it anew
+ * for each of them. */
+#if defined(__AVX512F__)
+#define FC_IN_REGISTER(v) __asm__("" : "+v"(v))
+#elif defined(__x86_64__)
+#define FC_IN_REGISTER(v) __asm__("" : "+x"(v))
+#else
+#define FC_IN_REGISTER(v) (void)(v)
+#endif
+
 FC_INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
 FC_INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
 FC_INLINE vec splat(real s) { return s - (vec){0}; } /* s - 0 is s for every s, -0 and NaN too */
