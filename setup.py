@@ -1,4 +1,4 @@
-"""Build fastconv: C kernels compiled once per instruction-set level and element type, Cython on top.
+"""Build fastconv: C kernels compiled once per instruction-set level and type, Cython on top.
 
 Everything static about the package is in pyproject.toml. This file only knows how to turn
 fastconv/_engine/kernels/*.c into one object per (family, level, type), link them all into the
@@ -48,7 +48,8 @@ class BuildEngine(build_ext):
     def build_extensions(self):
         if self.compiler.compiler_type == "msvc":
             sys.exit(
-                "fastconv: MSVC has no vector extensions; build with clang-cl, or under WSL with GCC"
+                "fastconv: MSVC has no vector extensions; build with clang-cl, "
+                "or under WSL with GCC"
             )
         self.parallel = self.parallel or os.cpu_count()
         openmp = self.openmp_flags()

@@ -9,6 +9,7 @@ from ..config import get_precision
 from ._check import as_array
 from ._convolve import convolve, plan_call, shape_only
 
+
 def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, layout="NCW",
            algorithm="auto", precision=None, activation=None, residual=None, out=None):
     """Convolve signals with a bank of kernels; see `conv2d`, whose arguments these are.

@@ -56,4 +56,13 @@ FC_INLINE vec activate(vec x, const fc_epilogue *e) {
     return activate_general(x, e);
 }
 
+/* Activations that are inlined next to the sums; the others go through a rolled loop. */
+FC_INLINE int is_inline_activation(const fc_epilogue *e) {
+    return e->activation == FC_ACT_NONE || e->activation == FC_ACT_RELU;
+}
+
+FC_INLINE vec inline_activation(vec v, int relu) {
+    return relu ? blend((ivec)(v < 0), splat(0), v) : v;
+}
+
 #endif

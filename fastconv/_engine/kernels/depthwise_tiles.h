@@ -1,0 +1,179 @@
+/* The direct algorithm's tiles for depthwise convolutions: vectors along the channels.
+ *
+ * A tile holds some neighbouring pixels of some channels; a weight vector is loaded once for all of
+ * them, and where their windows overlap tap by tap an input vector once for all its taps.
+ */
+#ifndef FC_DEPTHWISE_TILES_H
+#define FC_DEPTHWISE_TILES_H
+
+#include "activation.h"
+#include "kernels.h"
+#include "simd.h"
+
+/* One line a level: pixels x vectors accumulators beside two vectors of weights. */
+#define UPTO_4(X, v, n) X(1, v, n) X(2, v, n) X(3, v, n) X(4, v, n)
+#define UPTO_6(X, v, n) UPTO_4(X, v, n) X(5, v, n) X(6, v, n)
+#define UPTO_8(X, v, n) UPTO_6(X, v, n) X(7, v, n) X(8, v, n)
+#if FC_VECTOR_BYTES == 64
+enum { DEPTHWISE_PIXELS = 8 };
+#define UPTO_PIXELS UPTO_8
+#elif FC_VECTOR_BYTES == 32
+enum { DEPTHWISE_PIXELS = 6 };
+#define UPTO_PIXELS UPTO_6
+#else
+enum { DEPTHWISE_PIXELS = 4 };
+#define UPTO_PIXELS UPTO_4
+#endif
+enum { DEPTHWISE_VECTORS = 2, SLIDING_TAPS = 3 };
+
+typedef vec depthwise_sums[DEPTHWISE_PIXELS][DEPTHWISE_VECTORS];
+
+FC_NOINLINE void finish_pixels(const fc_depthwise_args *d, const depthwise_sums sum,
+                               ptrdiff_t pixel, int pixels, ptrdiff_t channel, int vectors) {
+    const fc_epilogue *e = &d->epilogue;
+    const real *bias = (const real *)e->bias;
+    for (int j = 0; j < pixels; j++) {
+        real *out = (real *)(d->out + (pixel + j) * d->out_pixel);
+        const real *residual =
+            d->residual ? (const real *)(d->residual + (pixel + j) * d->residual_pixel) : NULL;
+        for (int v = 0; v < vectors; v++) {
+            const ptrdiff_t c = channel + v * FC_LANES, left = d->channels - c;
+            vec y = sum[j][v];
+            if (bias) y += load_upto(bias + c, left);
+            if (residual) y += load_upto(residual + c, left);
+            store_upto(out + c, activate(y, e), left);
+        }
+    }
+}
+
+/* One kernel row over touching windows (taps and pixels at one distance): every input vector is
+ * loaded once for all the pixels that it belongs to, each of which still adds its taps in order. */
+FC_INLINE void sliding_row(const int pixels, const int vectors, const int lanes,
+                           depthwise_sums sum, const char *x, ptrdiff_t step, const char *w,
+                           ptrdiff_t w_tap) {
+    enum { taps = SLIDING_TAPS };
+    vec weight[SLIDING_TAPS][DEPTHWISE_VECTORS];
+    FC_UNROLL for (int t = 0; t < taps; t++) {
+        FC_UNROLL for (int v = 0; v < vectors; v++)
+            weight[t][v] = load((const real *)(w + t * w_tap) + v * FC_LANES);
+    }
+    FC_UNROLL for (int i = 0; i < pixels + taps - 1; i++) {
+        FC_UNROLL for (int v = 0; v < vectors; v++) {
+            const real *xi = (const real *)(x + i * step) + v * FC_LANES;
+            vec value = lanes == FC_LANES ? load(xi) : load_first(xi, lanes);
+            FC_IN_REGISTER(value);
+            FC_UNROLL for (int t = 0; t < taps; t++) {
+                if (i >= t && i - t < pixels) sum[i - t][v] += weight[t][v] * value;
+            }
+        }
+    }
+}
+
+/* lanes: of the last vector, FC_LANES for a whole one (a constant where whole). */
+FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int whole,
+                              const int sliding, const fc_depthwise_args *d, ptrdiff_t pixel,
+                              ptrdiff_t channel) {
+    const int lanes = whole ? FC_LANES : (int)(d->channels - channel);
+    const ptrdiff_t at = channel * (ptrdiff_t)sizeof(real);
+    const char *w = d->w + at;
+    depthwise_sums sum, total;
+    for (ptrdiff_t y0 = 0;;) {
+        const ptrdiff_t y1 = d->rows - y0 > d->chain_rows ? y0 + d->chain_rows : d->rows;
+        FC_UNROLL for (int j = 0; j < pixels; j++) {
+            FC_UNROLL for (int v = 0; v < vectors; v++) sum[j][v] = (vec){0};
+        }
+        for (ptrdiff_t y = y0; y < y1; y++) {
+            const fc_window_row *row = &d->window[y];
+            const ptrdiff_t step = row->pixel;
+            const char *x = row->x + at + pixel * step;
+            if (sliding) {
+                sliding_row(pixels, vectors, lanes, sum, x, step, w, d->w_tap);
+                w += SLIDING_TAPS * d->w_tap;
+            } else for (ptrdiff_t t = 0; t < d->taps; t++, x += row->tap, w += d->w_tap) {
+                vec weight[DEPTHWISE_VECTORS];
+                FC_UNROLL for (int v = 0; v < vectors; v++)
+                    weight[v] = load((const real *)w + v * FC_LANES);
+                FC_UNROLL for (int j = 0; j < pixels; j++) {
+                    const real *xj = (const real *)(x + j * step);
+                    FC_UNROLL for (int v = 0; v < vectors; v++)
+                        sum[j][v] += weight[v] * (whole ? load(xj + v * FC_LANES)
+                                                        : load_first(xj, lanes));
+                }
+            }
+        }
+        if (y0 > 0 || y1 < d->rows) {
+            FC_UNROLL for (int j = 0; j < pixels; j++) {
+                FC_UNROLL for (int v = 0; v < vectors; v++) {
+                    if (y0 > 0) sum[j][v] = total[j][v] + sum[j][v];
+                    total[j][v] = sum[j][v];
+                }
+            }
+        }
+        if (y1 == d->rows) break;
+        y0 = y1;
+    }
+    const fc_epilogue *e = &d->epilogue;
+    if (d->residual || !is_inline_activation(e)) {
+        depthwise_sums kept;
+        FC_UNROLL for (int j = 0; j < pixels; j++) {
+            FC_UNROLL for (int v = 0; v < vectors; v++) kept[j][v] = sum[j][v];
+        }
+        finish_pixels(d, kept, pixel, pixels, channel, vectors);
+        return;
+    }
+    const int relu = e->activation == FC_ACT_RELU;
+    char *out = d->out + pixel * d->out_pixel + at;
+    FC_UNROLL for (int v = 0; v < vectors; v++) {
+        const real *bias = (const real *)e->bias + channel + v * FC_LANES;
+        const vec b = !e->bias ? (vec){0} : whole ? load(bias) : load_first(bias, lanes);
+        FC_UNROLL for (int j = 0; j < pixels; j++) {
+            const vec y = inline_activation(sum[j][v] + b, relu);
+            real *to = (real *)(out + j * d->out_pixel) + v * FC_LANES;
+            if (whole) store(to, y);
+            else store_first(to, y, lanes);
+        }
+    }
+}
+
+/* Two whole vectors, one whole vector, one masked vector; each for any window and for sliding. */
+#define DEPTHWISE_TILES(X) UPTO_PIXELS(X, 2, 1) UPTO_PIXELS(X, 1, 1) UPTO_PIXELS(X, 1, 0)
+#define DEPTHWISE_TILE(name, pixels, vectors, whole, sliding)                                     \
+    static void name##pixels##x##vectors##x##whole(const fc_depthwise_args *d, ptrdiff_t pixel,   \
+                                                   ptrdiff_t channel) {                           \
+        depthwise_tile(pixels, vectors, whole, sliding, d, pixel, channel);                       \
+    }
+#define DEFINE_DEPTHWISE(pixels, vectors, whole)                  \
+    DEPTHWISE_TILE(depthwise_, pixels, vectors, whole, 0)         \
+    DEPTHWISE_TILE(sliding_, pixels, vectors, whole, 1)
+DEPTHWISE_TILES(DEFINE_DEPTHWISE)
+
+typedef void (*depthwise_function)(const fc_depthwise_args *, ptrdiff_t, ptrdiff_t);
+#define ENTER_DEPTHWISE(pixels, vectors, whole)                              \
+    [0][vectors - 1 + whole][pixels] = depthwise_##pixels##x##vectors##x##whole, \
+    [1][vectors - 1 + whole][pixels] = sliding_##pixels##x##vectors##x##whole,
+static const depthwise_function
+    depthwise_tiles[2][DEPTHWISE_VECTORS + 1][DEPTHWISE_PIXELS + 1] = {
+        DEPTHWISE_TILES(ENTER_DEPTHWISE)};
+
+/* Whether neighbouring pixels' windows are one tap apart in every kernel row. */
+FC_INLINE int windows_slide(const fc_depthwise_args *d) {
+    for (ptrdiff_t y = 0; y < d->rows; y++)
+        if (d->window[y].tap != d->window[y].pixel) return 0;
+    return d->taps == SLIDING_TAPS;
+}
+
+static void depthwise(const fc_depthwise_args *d) {
+    const int sliding = windows_slide(d);
+    for (ptrdiff_t pixel = 0; pixel < d->pixels; pixel += DEPTHWISE_PIXELS) {
+        const ptrdiff_t left = d->pixels - pixel;
+        const ptrdiff_t pixels = left < DEPTHWISE_PIXELS ? left : DEPTHWISE_PIXELS;
+        for (ptrdiff_t channel = 0; channel < d->channels;) {
+            const ptrdiff_t whole = (d->channels - channel) / FC_LANES;
+            const ptrdiff_t vectors = whole < DEPTHWISE_VECTORS ? whole : DEPTHWISE_VECTORS;
+            depthwise_tiles[sliding][vectors][pixels](d, pixel, channel);
+            channel += (vectors ? vectors : 1) * FC_LANES;
+        }
+    }
+}
+
+#endif
