@@ -13,9 +13,9 @@ calls of the same signature (the dtype and contiguity of weight and bias) is loo
 import numpy as np
 
 cimport numpy as cnp
-from cpython.exc cimport PyErr_Occurred
 
 from . cimport threads
+from .arrays cimport Axes, axes_of, exact_integers, raise_for, readable, view_of
 from .depthwise cimport plan_depthwise
 from .direct cimport plan_planes
 from .im2col cimport plan_im2col
@@ -59,47 +59,6 @@ cdef class Part:
     cdef ptrdiff_t out_offset        # bytes from the array's first element
     cdef ptrdiff_t residual_offset
     cdef object select               # picks the part's weights from the array, None for all
-
-
-cdef struct Axes:
-    # Position of each axis in the array, -1 where the array has none.
-    int batch
-    int channel
-    int space[3]
-
-
-cdef Axes axes_of(geometry) except *:
-    cdef Axes axes
-    cdef int at = 1 if geometry.batched else 0, axis, missing = 3 - geometry.nd
-    axes.batch = 0 if geometry.batched else -1
-    axes.channel = at
-    if geometry.plane:
-        axes.channel = -1
-    elif geometry.channels_last:
-        axes.channel = at + geometry.nd
-    else:
-        at += 1
-    for axis in range(3):
-        axes.space[axis] = -1 if axis < missing else at + axis - missing
-    return axes
-
-
-cdef inline ptrdiff_t stride_of(cnp.ndarray array, int axis) noexcept:
-    return cnp.PyArray_STRIDES(array)[axis] if axis >= 0 else 0
-
-
-cdef fc_view view_of(cnp.ndarray array, Axes axes) noexcept:
-    """The array's strides; `data` stays empty, it differs from call to call."""
-    cdef fc_view view
-    cdef int axis
-    view.data = NULL
-    view.batch = stride_of(array, axes.batch)
-    view.channel = stride_of(array, axes.channel)
-    if axes.channel < 0:
-        view.channel = cnp.PyArray_ITEMSIZE(array)
-    for axis in range(3):
-        view.space[axis] = stride_of(array, axes.space[axis])
-    return view
 
 
 cdef void set_axes(Py_ssize_t *target, tuple values, Py_ssize_t missing) except *:
@@ -175,8 +134,8 @@ cdef class ConvCall:
 
     def __init__(self, geometry, phases, cnp.ndarray x, cnp.ndarray out, residual, dtype,
                  activation, bint flush_denormals):
-        cdef Axes axes = axes_of(geometry)
-        cdef fc_view out_view = view_of(out, axes), residual_view
+        cdef Axes axes = axes_of(geometry, geometry.plane)
+        cdef fc_view out_view = view_of((<object> out).strides, axes, dtype.itemsize), residual_view
         cdef Part part
         cdef fc_conv conv
         self.dtype = dtype
@@ -184,9 +143,10 @@ cdef class ConvCall:
         self.out_shape = geometry.out_shape
         self.out_channels = geometry.out_channels
         self.empty = 0 in self.out_shape
-        self.x_view = view_of(x, axes)
-        residual_view = view_of(residual, axes) if residual is not None else out_view
+        self.x_view = view_of((<object> x).strides, axes, dtype.itemsize)
+        residual_view = out_view
         if residual is not None:
+            residual_view = view_of(residual.strides, axes, dtype.itemsize)
             residual_view.data = PRESENT
         self.parts = []
         self.choices = [phase[1] for phase in phases]
@@ -313,27 +273,6 @@ cdef class ConvCall:
         return np.ascontiguousarray(bias, self.dtype)
 
 
-cdef bint readable(array) noexcept:
-    """Whether the engine can read an array's memory: aligned, this machine's byte order."""
-    return type(array) is cnp.ndarray and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray> array)
-
-
-cdef bint exact_integers(tuple arguments) noexcept:
-    """Whether no bool or float stands where an equal int was planned (True == 1 == 1.0).
-
-    In a tuple that starts with a name, an activation's, floats are as good as ints.
-    """
-    cdef bint named = len(arguments) > 0 and type(arguments[0]) is str
-    for value in arguments:
-        kind = type(value)
-        if kind is tuple:
-            if not exact_integers(<tuple> value):
-                return False
-        elif not (kind is int or kind is str or value is None or (named and kind is float)):
-            return False
-    return True
-
-
 cdef bint disjoint(out, x, weight, bias, residual):
     """Whether `out` is writeable, aligned, and shares memory with no operand."""
     if not cnp.PyArray_ISBEHAVED(<cnp.ndarray> out):
@@ -360,12 +299,3 @@ cdef ptrdiff_t distance(const fc_view *view, tuple offset) except? -1:
     for axis in range(first, 3):
         bytes += <Py_ssize_t> offset[axis - first] * view.space[axis]
     return bytes
-
-
-cdef int raise_for(int code) except -1:
-    """Turn an operation's return code into the exception it stands for."""
-    if code == threads.FC_OK:
-        return 0
-    if PyErr_Occurred() == NULL:
-        raise RuntimeError(f"fastconv: the engine stopped with code {code}")
-    return -1

@@ -17,8 +17,8 @@ edge as inside. Padding is multiplied like any other zero.
 from libc.string cimport memcpy, memset
 
 from . cimport threads
-from .direct cimport address, ceil_div, clamp, conv_work, epilogue_of, gcd, index, plan_planes
-from .direct cimport round_up
+from .arithmetic cimport ceil_div, clamp, gcd, index, round_up
+from .direct cimport address, conv_work, epilogue_of, plan_planes
 from .direct_kernels cimport fc_depthwise_args, fc_direct_kernels, fc_window_row
 from .dispatch cimport kernels
 from .kernels cimport FC_ACT_NONE, fc_finish_args, fc_kernels, fc_pack_args

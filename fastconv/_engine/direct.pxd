@@ -1,3 +1,4 @@
+from .arithmetic cimport index
 from .direct_kernels cimport fc_epilogue
 from .op cimport Prepared, fc_conv, fc_view
 
@@ -7,27 +8,6 @@ cdef Prepared plan_planes(const fc_conv *conv, const fc_view *x, const fc_view *
                           const fc_view *residual)
 
 # What both direct forms count and address with.
-
-ctypedef Py_ssize_t index
-
-
-cdef inline index ceil_div(index a, index b) noexcept nogil:
-    return (a + b - 1) // b
-
-
-cdef inline index round_up(index a, index b) noexcept nogil:
-    return ceil_div(a, b) * b
-
-
-cdef inline index clamp(index value, index low, index high) noexcept nogil:
-    return max(low, min(value, high))
-
-
-cdef inline index gcd(index a, index b) noexcept nogil:
-    while b:
-        a, b = b, a % b
-    return a
-
 
 cdef inline double conv_work(const fc_conv *c, index element) noexcept nogil:
     """Floating-point operations, a byte of input or output counted as four."""

@@ -14,6 +14,7 @@ change a bit. Padding is multiplied like any other zero.
 from libc.string cimport memset
 
 from . cimport threads
+from .arithmetic cimport ceil_div, clamp, gcd, index, round_up
 from .direct_kernels cimport FC_PLANES_CHANNELS, fc_direct_kernels, fc_interleave_args
 from .direct_kernels cimport fc_planes_args, fc_split_args
 from .dispatch cimport kernels

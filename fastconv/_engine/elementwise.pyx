@@ -18,6 +18,7 @@ cimport numpy as cnp
 from libc.stddef cimport ptrdiff_t
 
 from . cimport dispatch, memory, threads
+from .arithmetic cimport ceil_div, clamp
 from .elementwise_kernels cimport (
     FC_LRN_LINES, fc_elementwise_kernels, fc_lrn_args, fc_map_args, fc_softmax_args,
 )
@@ -182,14 +183,6 @@ cdef struct Place:
     ptrdiff_t channel
     Py_ssize_t rows
     Py_ssize_t cols
-
-
-cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return (a + b - 1) // b
-
-
-cdef inline Py_ssize_t clamp(Py_ssize_t value, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
-    return max(low, min(value, high))
 
 
 cdef void cut_grid(Cut *cut, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t length) noexcept nogil:

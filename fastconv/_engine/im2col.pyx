@@ -14,14 +14,13 @@ into zero-padded channels-last scratch that stays in the cache:
 """
 
 from . cimport threads
+from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
-from .kernels cimport FC_MAX_VECTORS, fc_finish_args, fc_gather_args, fc_gemm_args, fc_kernels
+from .kernels cimport fc_finish_args, fc_gather_args, fc_gemm_args, fc_kernels
 from .kernels cimport fc_pack_args
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 
 from libc.string cimport memset
-
-ctypedef Py_ssize_t index
 
 # A sum is built from chains of at most this many multiply-adds; one longer chain loses a digit.
 cdef index CHAIN = 512
@@ -66,14 +65,6 @@ cdef struct Task:
     index group, first_panel, last_panel
     index unit, first, count     # pixels [first, first + count) of the unit
     index image, depth, stripe_at, stripe_width   # copied units are one stripe of one slice
-
-
-cdef inline index ceil_div(index a, index b) noexcept nogil:
-    return (a + b - 1) // b
-
-
-cdef inline index round_up(index a, index b) noexcept nogil:
-    return ceil_div(a, b) * b
 
 
 # ---------------------------------------------------------------- planning

@@ -14,6 +14,7 @@ Bands are independent and each is computed in one piece, so no bit depends on th
 """
 
 from . cimport threads
+from .arithmetic cimport ceil_div, index
 from .dispatch cimport kernels
 from .kernels cimport fc_kernels
 from .op cimport Prepared, fc_call, fc_view, new_blocking
@@ -21,7 +22,6 @@ from .pool_kernels cimport FC_POOL_ARGMAX, FC_POOL_LINE_BYTES, FC_POOL_LINE_VECT
 from .pool_kernels cimport FC_POOL_SEGMENTS, FC_POOL_WINDOWS
 from .pool_kernels cimport fc_pool_args, fc_pool_axis, fc_pool_cells, fc_pool_span, fc_pool_window
 
-ctypedef Py_ssize_t index
 
 cdef index TASK_BYTES = 65536
 # Wider strides leave the line: most of it would never be looked at.
@@ -59,10 +59,6 @@ cdef struct Call:
     fc_view x
     fc_view out
     fc_view places
-
-
-cdef index ceil_div(index a, index b) noexcept nogil:
-    return (a + b - 1) // b
 
 
 cdef index even_block(index total, index most, index multiple) noexcept nogil:

@@ -10,9 +10,9 @@ Nothing is checked here that `functional` has checked already.
 import numpy as np
 
 cimport numpy as cnp
-from cpython.exc cimport PyErr_Occurred
 
 from . cimport threads
+from .arrays cimport Axes, axes_of, exact_integers, raise_for, readable, view_of
 from .memory cimport empty_array
 from .op cimport Prepared, fc_view
 from .pool cimport fc_pool, plan_pool, run_pool
@@ -23,40 +23,6 @@ cnp.import_array()
 
 REDUCTIONS = {"max": FC_POOL_MAX, "argmax": FC_POOL_ARGMAX, "mean": FC_POOL_MEAN}
 INT64 = np.dtype(np.int64)
-
-
-cdef struct Axes:
-    # Position of each axis in the arrays, -1 where they have none.
-    int batch
-    int channel
-    int space[3]
-
-
-cdef Axes axes_of(geometry) except *:
-    cdef Axes axes
-    cdef int batched = geometry.batched, nd = geometry.nd, axis
-    cdef int first = batched + (0 if geometry.channels_last else 1)
-    axes.batch = 0 if batched else -1
-    axes.channel = batched + nd if geometry.channels_last else batched
-    for axis in range(3):
-        axes.space[axis] = first + axis - (3 - nd) if axis >= 3 - nd else -1
-    return axes
-
-
-cdef inline ptrdiff_t stride_at(tuple strides, int axis) except? -1:
-    return <ptrdiff_t> strides[axis] if axis >= 0 else 0
-
-
-cdef fc_view view_of(tuple strides, Axes axes) except *:
-    """The strides of an array as a view; `data` differs from call to call."""
-    cdef fc_view view
-    cdef int axis
-    view.data = NULL
-    view.batch = stride_at(strides, axes.batch)
-    view.channel = stride_at(strides, axes.channel)
-    for axis in range(3):
-        view.space[axis] = stride_at(strides, axes.space[axis])
-    return view
 
 
 cdef tuple contiguous_strides(tuple shape, Py_ssize_t step):
@@ -124,9 +90,9 @@ cdef class PoolCall:
         self.with_places = reduce == "argmax"
         if out_strides is None:
             out_strides = contiguous_strides(self.shape, dtype.itemsize)
-        self.x = view_of(x_strides, axes)
-        self.out = view_of(out_strides, axes)
-        self.places = view_of(contiguous_strides(self.shape, 8), axes)
+        self.x = view_of(x_strides, axes, dtype.itemsize)
+        self.out = view_of(out_strides, axes, dtype.itemsize)
+        self.places = view_of(contiguous_strides(self.shape, 8), axes, 8)
         pool.type = dtype.itemsize == 8
         pool.op = REDUCTIONS[reduce]
         pool.counting = FC_POOL_COUNT_PADDED if count_padding else FC_POOL_COUNT_INSIDE
@@ -173,35 +139,9 @@ cdef class PoolCall:
         return (result, places) if self.with_places else result
 
 
-cdef bint readable(array) noexcept:
-    """Whether the engine can read an array's memory: aligned, this machine's byte order."""
-    return type(array) is cnp.ndarray and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray> array)
-
-
-cdef bint exact_integers(tuple arguments) noexcept:
-    """Whether no bool or float stands where an equal int was planned (True == 1 == 1.0)."""
-    for value in arguments:
-        kind = type(value)
-        if kind is tuple:
-            if not exact_integers(<tuple> value):
-                return False
-        elif kind is not int and kind is not str and value is not None:
-            return False
-    return True
-
-
 cdef bint exact_flags(tuple flags) noexcept:
     """Whether no number stands where an equal bool was planned."""
     for value in flags:
         if type(value) is not bool:
             return False
     return True
-
-
-cdef int raise_for(int code) except -1:
-    """Turn a return code into the exception it stands for."""
-    if code == threads.FC_OK:
-        return 0
-    if PyErr_Occurred() == NULL:
-        raise RuntimeError(f"fastconv: the engine stopped with code {code}")
-    return -1

@@ -18,12 +18,13 @@ m + 2 inputs to m outputs wide, and no further.
 """
 
 from . cimport threads
+from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
 from .kernels cimport FC_ACT_NONE, FC_ACT_RELU
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
-from .winograd_block cimport TABLE_BYTES, TAPS, Blocking, Task, ceil_div, index, multiply
+from .winograd_block cimport TABLE_BYTES, TAPS, Blocking, Task, multiply
 from .winograd_block cimport packed_group_bytes, packed_panel_at, panel_start, panel_width
-from .winograd_block cimport point_into_v, round_up, transform_input, transform_output
+from .winograd_block cimport point_into_v, transform_input, transform_output
 from .winograd_kernels cimport fc_winograd_filter_args
 
 # V's channels come in blocks of this many, a row group's rows one after the other; few channels

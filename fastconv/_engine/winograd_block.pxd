@@ -1,9 +1,8 @@
 # A block of tiles from input to result: what winograd.pyx plans and winograd_block.pyx does.
 
+from .arithmetic cimport ceil_div, index, round_up
 from .kernels cimport fc_kernels
 from .op cimport fc_call, fc_conv
-
-ctypedef Py_ssize_t index
 
 cdef enum:
     TAPS = 3
@@ -43,14 +42,6 @@ cdef struct Task:
     index m_point
     char *workspace
     char *v
-
-
-cdef inline index ceil_div(index a, index b) noexcept nogil:
-    return (a + b - 1) // b
-
-
-cdef inline index round_up(index a, index b) noexcept nogil:
-    return ceil_div(a, b) * b
 
 
 # A group's output channels, as `vectors` vectors, are dealt out evenly to the panels, the first

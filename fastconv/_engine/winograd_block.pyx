@@ -8,6 +8,7 @@ activations that the output kernel does not know. Tiles are handled in runs: til
 beside each other.
 """
 
+from .arithmetic cimport ceil_div, index
 from .kernels cimport FC_ACT_RELU, fc_finish_args, fc_gather_args, fc_gemm_args
 from .op cimport fc_view
 from .winograd_kernels cimport fc_winograd_input_args, fc_winograd_output_args
