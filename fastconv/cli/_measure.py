@@ -26,8 +26,10 @@ class Effort(NamedTuple):
     pause: float
 
 
-THOROUGH = Effort(rounds=5, turn=0.03, pause=0.04)
-QUICK = Effort(rounds=2, turn=0.005, pause=0.04)
+# OpenBLAS's idle threads were seen to spin for 0.1 seconds: a 3x3 layer of 256 channels that takes
+# 5.3 ms took 9 to 14 ms when it came 0.04 seconds after a matmul, and 5.3 again after 0.2.
+THOROUGH = Effort(rounds=4, turn=0.03, pause=0.2)
+QUICK = Effort(rounds=2, turn=0.01, pause=0.2)
 
 
 def seconds(call: Callable[[], object]) -> float:
