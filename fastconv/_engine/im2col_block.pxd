@@ -1,0 +1,59 @@
+# A block of pixels from input to result: what im2col.pyx plans and im2col_block.pyx does.
+
+from .arithmetic cimport index, round_up
+from .kernels cimport fc_kernels
+from .op cimport fc_call, fc_conv
+
+
+cdef struct Blocking:
+    fc_conv conv
+    const fc_kernels *kernels
+    index element
+    bint merged             # kernel rows are single runs
+    bint copied             # input is gathered into strips
+    bint rows_out           # finish by rows: the result's (and residual's) channels are contiguous
+    index group_in, group_out
+    index taps, depth       # the reduction as the tile sees it: taps runs of depth elements
+    index taps_per_pass, depth_per_pass
+    index panel, panels     # channels of a full panel; panels per group
+    index panels_per_task, panel_tasks
+    index stripe, stripes   # output columns of a stripe
+    index units, blocks, pixels   # each unit is cut into blocks of at most `pixels` pixels
+    index row_step, column_step   # input rows and columns that strips skip where no tap looks
+    index pixel_pitch, row_pitch, slice_pitch
+    index zeros_at, pointers_at, out_rows_at, residual_rows_at, sums_at, workspace
+
+
+cdef struct Pixel:
+    index image, depth, row, column
+
+
+cdef struct Task:
+    const Blocking *b
+    const fc_call *call
+    char *workspace
+    index group, first_panel, last_panel
+    index unit, first, count     # pixels [first, first + count) of the unit
+    index image, depth, stripe_at, stripe_width   # copied units are one stripe of one slice
+
+
+cdef inline index panel_width(const Blocking *b, index panel) noexcept nogil:
+    """Elements per packed row of a panel: its channels, rounded up to whole vectors."""
+    return min(b.panel, round_up(b.group_out - panel * b.panel, b.kernels.gemm.lanes))
+
+
+cdef inline index packed_group_bytes(const Blocking *b) noexcept nogil:
+    return round_up(b.group_out, b.kernels.gemm.lanes) * b.taps * b.depth * b.element
+
+
+cdef inline index packed_panel_at(const Blocking *b, index group, index panel) noexcept nogil:
+    return group * packed_group_bytes(b) + panel * b.panel * b.taps * b.depth * b.element
+
+
+cdef void locate_block(Task *t, index block) noexcept nogil
+cdef void gather_strip(const Task *t) noexcept nogil
+cdef void point_into_strip(const Task *t, const char **pointers) noexcept nogil
+cdef void point_into_input(const Task *t, const char **pointers) noexcept nogil
+cdef void point_at_result(const Task *t) noexcept nogil
+cdef void multiply(const Task *t, index panel) noexcept nogil
+cdef void finish(const Task *t, index panel) noexcept nogil

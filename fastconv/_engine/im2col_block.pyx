@@ -1,0 +1,323 @@
+"""One block of implicit GEMM: the steps that a task of `im2col` takes.
+
+    locate_block      which output pixels
+    gather_strip      input that does not lie channels last: a zero-padded copy that does
+    point_into_*      the address of every tap of every pixel
+    multiply          a panel's sums, pass after pass of the register tile
+    finish            bias, residual, activation, and out into the result's strides
+"""
+
+from libc.string cimport memset
+
+from .arithmetic cimport ceil_div, index
+from .kernels cimport fc_finish_args, fc_gather_args, fc_gemm_args
+from .op cimport fc_call, fc_conv, fc_view
+
+
+cdef void locate_block(Task *t, index block) noexcept nogil:
+    """Which pixels the task's block holds."""
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index rows = b.pixels // b.stripe
+    if b.copied:
+        t.stripe_at = (t.unit % b.stripes) * b.stripe
+        t.stripe_width = min(b.stripe, c.out_size[2] - t.stripe_at)
+        t.depth = (t.unit // b.stripes) % c.out_size[0]
+        t.image = (t.unit // b.stripes) // c.out_size[0]
+        t.first = block * rows * t.stripe_width
+        t.count = min(rows, c.out_size[1] - block * rows) * t.stripe_width
+        return
+    t.stripe_at = 0
+    t.stripe_width = c.out_size[2]
+    t.first = block * b.pixels
+    t.count = min(b.pixels,
+                  c.batch * c.out_size[0] * c.out_size[1] * c.out_size[2] - t.first)
+
+
+cdef inline Pixel pixel_at(const Task *t, index p) noexcept nogil:
+    """Output coordinates of a unit's pixel."""
+    cdef const fc_conv *c = &t.b.conv
+    cdef Pixel pixel
+    if t.b.copied:
+        pixel.image = t.image
+        pixel.depth = t.depth
+        pixel.row = p // t.stripe_width
+        pixel.column = t.stripe_at + p % t.stripe_width
+        return pixel
+    pixel.column = p % c.out_size[2]
+    p //= c.out_size[2]
+    pixel.row = p % c.out_size[1]
+    p //= c.out_size[1]
+    pixel.depth = p % c.out_size[0]
+    pixel.image = p // c.out_size[0]
+    return pixel
+
+
+cdef inline void next_pixel(const Task *t, Pixel *pixel) noexcept nogil:
+    cdef const fc_conv *c = &t.b.conv
+    pixel.column += 1
+    if t.b.copied:
+        if pixel.column == t.stripe_at + t.stripe_width:
+            pixel.column = t.stripe_at
+            pixel.row += 1
+        return
+    if pixel.column == c.out_size[2]:
+        pixel.column = 0
+        pixel.row += 1
+        if pixel.row == c.out_size[1]:
+            pixel.row = 0
+            pixel.depth += 1
+            if pixel.depth == c.out_size[0]:
+                pixel.depth = 0
+                pixel.image += 1
+
+
+cdef inline char *address(const fc_view *view, const Pixel *pixel) noexcept nogil:
+    return view.data + pixel.image * view.batch + pixel.depth * view.space[0] \
+        + pixel.row * view.space[1] + pixel.column * view.space[2]
+
+
+cdef void gather_strip(const Task *t) noexcept nogil:
+    """Copy the input that the block's taps can see into channels-last scratch, zeros outside."""
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef const fc_view *x = &t.call.x
+    cdef fc_gather_args g
+    cdef index first_row = (t.first // t.stripe_width) * c.stride[1] - c.pad[1]
+    cdef index last_row = ((t.first + t.count - 1) // t.stripe_width) * c.stride[1] - c.pad[1] \
+        + (c.kernel[1] - 1) * c.dilation[1]
+    cdef index first_column = t.stripe_at * c.stride[2] - c.pad[2]
+    cdef index columns = ((t.stripe_width - 1) * c.stride[2] + (c.kernel[2] - 1) * c.dilation[2]) \
+        // b.column_step + 1
+    # columns of the strip that lie inside the input: [inside, inside + g.pixels)
+    cdef index inside = ceil_div(-first_column, b.column_step) if first_column < 0 else 0
+    cdef index end = (c.in_size[2] - first_column + b.column_step - 1) // b.column_step \
+        if first_column < c.in_size[2] else 0
+    cdef index slice, depth, row
+    cdef char *dst
+    cdef const char *source
+    inside = min(inside, columns)
+    end = max(inside, min(end, columns))
+    g.src_pixel = x.space[2] * b.column_step
+    g.src_channel = x.channel
+    g.pixels = end - inside
+    g.channels = b.group_in
+    g.dst_pixel = b.pixel_pitch
+    source = x.data + t.image * x.batch + t.group * b.group_in * x.channel \
+        + (first_column + inside * b.column_step) * x.space[2]
+    for slice in range(c.kernel[0]):
+        depth = t.depth * c.stride[0] - c.pad[0] + slice * c.dilation[0]
+        dst = t.workspace + slice * b.slice_pitch
+        row = first_row
+        while row <= last_row:
+            if depth < 0 or depth >= c.in_size[0] or row < 0 or row >= c.in_size[1]:
+                memset(dst, 0, columns * b.pixel_pitch)
+            else:
+                memset(dst, 0, inside * b.pixel_pitch)
+                g.src = source + depth * x.space[0] + row * x.space[1]
+                g.dst = dst + inside * b.pixel_pitch
+                b.kernels.finish.gather(&g)
+                memset(dst + end * b.pixel_pitch, 0, (columns - end) * b.pixel_pitch)
+            dst += b.row_pitch
+            row += b.row_step
+
+
+cdef void repeat_for_taps(const Blocking *b, const char **pointers, index count, index slice_pitch,
+                          index row_pitch, index column_pitch) noexcept nogil:
+    """From the first tap's pointers the other taps': each is a constant distance away."""
+    cdef const fc_conv *c = &b.conv
+    cdef index columns = 1 if b.merged else c.kernel[2]
+    cdef index slice, row, column, i, distance
+    cdef const char **tap = pointers
+    for slice in range(c.kernel[0]):
+        for row in range(c.kernel[1]):
+            for column in range(columns):
+                distance = slice * slice_pitch + row * row_pitch + column * column_pitch
+                if distance or tap != pointers:
+                    for i in range(count):
+                        tap[i] = pointers[i] + distance
+                tap += b.pixels
+
+
+cdef void point_into_strip(const Task *t, const char **pointers) noexcept nogil:
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index down = c.stride[1] // b.row_step * b.row_pitch
+    cdef index right = c.stride[2] // b.column_step * b.pixel_pitch
+    cdef index i
+    cdef Pixel first = pixel_at(t, t.first), pixel = first
+    for i in range(t.count):
+        pointers[i] = t.workspace + (pixel.row - first.row) * down \
+            + (pixel.column - t.stripe_at) * right
+        next_pixel(t, &pixel)
+    # slices are gathered by tap, rows and columns as they lie (dilation is 1 tap where stepped)
+    repeat_for_taps(b, pointers, t.count, b.slice_pitch, c.dilation[1] * b.row_pitch,
+                    c.dilation[2] * b.pixel_pitch)
+
+
+cdef inline bint inside(index at, index size) noexcept nogil:
+    return 0 <= at < size
+
+
+cdef void point_at_pixel(const Task *t, const Pixel *pixel, const char **pointers) noexcept nogil:
+    """All taps of one pixel, those outside the input at the row of zeros."""
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef const fc_view *x = &t.call.x
+    cdef index slice, row, column, tap = 0
+    cdef Pixel source
+    source.image = pixel.image
+    for slice in range(c.kernel[0]):
+        source.depth = pixel.depth * c.stride[0] - c.pad[0] + slice * c.dilation[0]
+        for row in range(c.kernel[1]):
+            source.row = pixel.row * c.stride[1] - c.pad[1] + row * c.dilation[1]
+            for column in range(c.kernel[2]):
+                source.column = pixel.column * c.stride[2] - c.pad[2] + column * c.dilation[2]
+                pointers[tap] = t.workspace + b.zeros_at
+                if inside(source.depth, c.in_size[0]) and inside(source.row, c.in_size[1]) \
+                        and inside(source.column, c.in_size[2]):
+                    pointers[tap] = address(x, &source) + t.group * b.group_in * x.channel
+                tap += b.pixels
+
+
+cdef bint is_interior(const fc_conv *c, int axis, index at) noexcept nogil:
+    """Whether no tap of this output coordinate falls outside the input."""
+    cdef index first = at * c.stride[axis] - c.pad[axis]
+    return first >= 0 and first + (c.kernel[axis] - 1) * c.dilation[axis] < c.in_size[axis]
+
+
+cdef void point_into_input(const Task *t, const char **pointers) noexcept nogil:
+    """Runs of interior pixels by constant distances, pixels at an edge tap by tap."""
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef const fc_view *x = &t.call.x
+    cdef Pixel pixel = pixel_at(t, t.first), source
+    cdef index i, run = 0
+    memset(t.workspace + b.zeros_at, 0, b.group_in * b.element)
+    for i in range(t.count):
+        if is_interior(c, 2, pixel.column) and is_interior(c, 1, pixel.row) \
+                and is_interior(c, 0, pixel.depth):
+            source.image = pixel.image
+            source.depth = pixel.depth * c.stride[0] - c.pad[0]
+            source.row = pixel.row * c.stride[1] - c.pad[1]
+            source.column = pixel.column * c.stride[2] - c.pad[2]
+            pointers[i] = address(x, &source) + t.group * b.group_in * x.channel
+            run += 1
+        else:
+            point_around(t, pointers + i - run, run)
+            point_at_pixel(t, &pixel, pointers + i)
+            run = 0
+        next_pixel(t, &pixel)
+    point_around(t, pointers + t.count - run, run)
+
+
+cdef void point_around(const Task *t, const char **pointers, index run) noexcept nogil:
+    cdef const fc_conv *c = &t.b.conv
+    cdef const fc_view *x = &t.call.x
+    if run:
+        repeat_for_taps(t.b, pointers, run, c.dilation[0] * x.space[0], c.dilation[1] * x.space[1],
+                        c.dilation[2] * x.space[2])
+
+
+cdef void multiply(const Task *t, index panel) noexcept nogil:
+    """All passes of one panel over the block: sums[pixel][channel]."""
+    cdef const Blocking *b = t.b
+    cdef fc_gemm_args g
+    cdef const char **pointers = <const char **> (t.workspace + b.pointers_at)
+    cdef char *sums = t.workspace + b.sums_at
+    cdef index width = panel_width(b, panel), tap = 0, k, i, rows
+    g.vectors = <int> (width // b.kernels.gemm.lanes)
+    rows = b.kernels.gemm.tile_rows[g.vectors]
+    g.c_row = width * b.element
+    g.a_step = b.pixels
+    g.accumulate = False
+    g.b = t.call.packed + packed_panel_at(b, t.group, panel)
+    if b.taps == 0:
+        memset(sums, 0, t.count * g.c_row)
+    while tap < b.taps:
+        g.taps = min(b.taps_per_pass, b.taps - tap)
+        k = 0
+        while k < b.depth:
+            g.depth = min(b.depth_per_pass, b.depth - k)
+            g.offset = k * b.element
+            i = 0
+            while i < t.count:
+                g.rows = <int> min(rows, t.count - i)
+                g.a = pointers + tap * b.pixels + i
+                g.c = sums + i * g.c_row
+                b.kernels.gemm.tile(&g)
+                i += rows
+            g.b += g.taps * g.depth * g.c_row
+            g.accumulate = True
+            k += b.depth_per_pass
+        tap += g.taps
+
+
+cdef index run_length(const Task *t, const Pixel *pixel, index left) noexcept nogil:
+    """Pixels from this one on that lie at one stride in the result and the residual."""
+    cdef const fc_conv *c = &t.b.conv
+    cdef const fc_call *call = t.call
+    cdef index run = t.stripe_at + t.stripe_width - pixel.column
+    if (t.b.stripes == 1 or not t.b.copied) and call.out.space[1] == c.out_size[2] * call.out.space[2] and \
+            (call.residual.data == NULL or
+             call.residual.space[1] == c.out_size[2] * call.residual.space[2]):
+        run += (c.out_size[1] - 1 - pixel.row) * c.out_size[2]
+    return min(run, left)
+
+
+cdef void finish_planes(const Task *t, fc_finish_args *f, index first_channel) noexcept nogil:
+    """Finish by runs of pixels: each channel's run through one strided store."""
+    cdef const Blocking *b = t.b
+    cdef const fc_call *call = t.call
+    cdef index i = 0, run
+    cdef Pixel pixel
+    f.out_channel = call.out.channel
+    f.out_pixel = call.out.space[2]
+    f.residual = NULL
+    f.residual_channel = call.residual.channel
+    f.residual_pixel = call.residual.space[2]
+    while i < t.count:
+        pixel = pixel_at(t, t.first + i)
+        run = run_length(t, &pixel, t.count - i)
+        f.sums = t.workspace + b.sums_at + i * f.sum_row
+        f.pixels = run
+        f.out = address(&call.out, &pixel) + first_channel * call.out.channel
+        if call.residual.data != NULL:
+            f.residual = address(&call.residual, &pixel) + first_channel * call.residual.channel
+        b.kernels.finish.planes(f)
+        i += run
+
+
+cdef void finish(const Task *t, index panel) noexcept nogil:
+    cdef const Blocking *b = t.b
+    cdef index channel = t.group * b.group_out + panel * b.panel
+    cdef fc_finish_args f
+    f.sum_row = panel_width(b, panel) * b.element
+    f.channels = min(b.panel, b.group_out - panel * b.panel)
+    f.epilogue.bias = t.call.bias + channel * b.element if t.call.bias != NULL else NULL
+    f.epilogue.activation = b.conv.activation
+    f.epilogue.alpha = b.conv.alpha
+    f.epilogue.beta = b.conv.beta
+    if not b.rows_out:
+        finish_planes(t, &f, channel)
+        return
+    f.sums = t.workspace + b.sums_at
+    f.pixels = t.count
+    f.row_offset = f.residual_row_offset = channel * b.element
+    f.out_rows = <char **> (t.workspace + b.out_rows_at)
+    f.residual_rows = NULL
+    if t.call.residual.data != NULL:
+        f.residual_rows = <const char **> (t.workspace + b.residual_rows_at)
+    b.kernels.finish.rows(&f)
+
+
+cdef void point_at_result(const Task *t) noexcept nogil:
+    cdef char **out = <char **> (t.workspace + t.b.out_rows_at)
+    cdef char **residual = <char **> (t.workspace + t.b.residual_rows_at)
+    cdef Pixel pixel = pixel_at(t, t.first)
+    cdef index i
+    for i in range(t.count):
+        out[i] = address(&t.call.out, &pixel)
+        if t.call.residual.data != NULL:
+            residual[i] = address(&t.call.residual, &pixel)
+        next_pixel(t, &pixel)
