@@ -4,6 +4,7 @@ Input rows are copied into zero-padded scratch, split into the phases of the str
 tap becomes one contiguous load:
 
     x --split--> rows[plane][row][phase] --tile--> (sums) --> out
+    x ------------------------------------ tile --> out     (one plane, small square kernel)
 
 Fast for single planes, few channels, and depthwise convolutions of NCHW memory. A sum is made of
 chains of at most 512 multiply-adds in the order channel, kernel depth, height, width; chains are
@@ -46,6 +47,7 @@ cdef struct Planes:
     index tiles, tiles_per_item       # of a group's output channels
     index chain_planes, chain_rows, chain_taps
     bint single_chain
+    bint in_place                     # tiles read x itself, masking what is outside
     # Dilation along the height leaves independent combs of output rows `spacing` apart, each of
     # which is an undilated convolution with stride `comb_stride` over every dilation-th input row.
     index spacing, comb_stride
@@ -114,7 +116,7 @@ cdef void measure_scratch(Planes *b) noexcept nogil:
     b.slot = (round_up(columns + reach + 1, lanes) + 2 * lanes) * b.element
     # an odd number of cache lines: neighbouring rows must not share their cache sets
     b.row_pitch = round_up(b.slots * b.slot, 64) | 64
-    b.plane_pitch = input_rows * b.row_pitch
+    b.plane_pitch = 0 if b.in_place else input_rows * b.row_pitch
     b.sum_row = columns * b.element
     b.sum_channel = b.rows * b.sum_row
     b.sums_at = round_up(b.chain_planes * b.plane_pitch, 64)
@@ -164,6 +166,24 @@ cdef void plan_blocks(Planes *b) noexcept nogil:
     b.items_per_task = max(1, b.items // (2 * TASKS))
 
 
+cdef bint reads_in_place(const Planes *b, const fc_view *x) noexcept nogil:
+    """Whether there is an in-place tile for this kernel, and its few masks are enough.
+
+    Only a row's first and last vector of a tile are masked: the others must lie inside the input.
+    """
+    cdef const fc_conv *c = &b.conv
+    cdef index lanes = b.kernels.lanes, widest = b.kernels.planes_vectors * lanes
+    cdef index size = c.kernel[2], stride = c.stride[2], width = c.out_size[2], last, inside
+    if b.planes != 1 or b.group_out != 1 or c.kernel[1] != size or c.stride[1] != stride \
+            or c.dilation[1] != 1 or c.dilation[2] != 1 or x.space[2] != b.element:
+        return False
+    if not (size == 3 and stride <= 2 or size == 5 and stride == 1) or c.pad[2] > lanes:
+        return False
+    last = (width - 1) % widest // lanes * lanes
+    inside = width - 1 - (width - 1) % widest + last
+    return last == 0 or inside * stride + (size - 2 if stride == 1 else 1) - c.pad[2] < c.in_size[2]
+
+
 cdef Prepared plan_planes(const fc_conv *conv, const fc_view *x, const fc_view *out,
                           const fc_view *residual):
     cdef Prepared op = Prepared.__new__(Prepared)
@@ -179,6 +199,7 @@ cdef Prepared plan_planes(const fc_conv *conv, const fc_view *x, const fc_view *
     b.spacing = clamp(conv.dilation[1] // common, 1, max(1, conv.out_size[1]))
     b.comb_stride = conv.stride[1] // common
     plan_chains(b)
+    b.in_place = reads_in_place(b, x)
     shorten_chains(b)
     plan_blocks(b)
     for tap in range(taps):
@@ -288,6 +309,19 @@ cdef void copy_plane(const Block *t, const Chain *chain, index plane, char *dst)
         row += step * c.dilation[1]
 
 
+cdef void aim_in_place(const Block *t, fc_planes_args *p) noexcept nogil:
+    """The block's own input plane instead of a copy."""
+    cdef const fc_conv *c = &t.b.conv
+    cdef const fc_view *x = &t.call.x
+    cdef index depth = t.depth * c.stride[0] - c.pad[0]
+    p.x = address(x, t.image, t.group, depth, 0, 0)
+    p.x_row = x.space[1]
+    p.x_rows = c.in_size[1] if 0 <= depth < c.in_size[0] else 0
+    p.x_columns = c.in_size[2]
+    p.top = t.row * c.stride[1] - c.pad[1]
+    p.left = t.column * c.stride[2] - c.pad[2]
+
+
 cdef void add_chain(const Block *t, const Chain *chain, bint is_first, bint is_last) noexcept nogil:
     """One chain of every output element of the block; the last one also finishes them."""
     cdef const Planes *b = t.b
@@ -317,6 +351,8 @@ cdef void add_chain(const Block *t, const Chain *chain, bint is_first, bint is_l
     p.residual_row = residual.space[1] * b.spacing
     p.residual_pixel = residual.space[2]
     p.x = t.workspace + lead(t, chain) * b.element
+    if b.in_place:
+        aim_in_place(t, &p)
     for tile in range(t.first_tile, t.last_tile):
         channel = t.group * b.group_out + first_channel(b, tile)
         p.channels = <int> (first_channel(b, tile + 1) - first_channel(b, tile))
@@ -331,7 +367,10 @@ cdef void add_chain(const Block *t, const Chain *chain, bint is_first, bint is_l
         p.out = address(out, t.image, channel, t.depth, t.row, t.column)
         if residual.data != NULL:
             p.residual = address(residual, t.image, channel, t.depth, t.row, t.column)
-        b.kernels.planes(&p)
+        if b.in_place:
+            b.kernels.in_place(&p)
+        else:
+            b.kernels.planes(&p)
 
 
 cdef void run_block(const Block *t) noexcept nogil:
@@ -349,7 +388,7 @@ cdef void run_block(const Block *t) noexcept nogil:
         chain.planes = min(b.chain_planes, b.planes - chain.plane)
         chain.rows = min(b.chain_rows, c.kernel[1] - chain.row)
         chain.taps = min(b.chain_taps, c.kernel[2] - chain.tap)
-        for plane in range(chain.planes):
+        for plane in range(0 if b.in_place else chain.planes):
             copy_plane(t, &chain, chain.plane + plane, t.workspace + plane * b.plane_pitch)
         is_last = chain.plane + chain.planes == b.planes \
             and chain.row + chain.rows == c.kernel[1] and chain.tap + chain.taps == c.kernel[2]

@@ -61,6 +61,10 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t residual_channel
         ptrdiff_t residual_row
         ptrdiff_t residual_pixel
+        ptrdiff_t top
+        ptrdiff_t left
+        ptrdiff_t x_rows
+        ptrdiff_t x_columns
 
     ctypedef struct fc_window_row:
         const char *x
@@ -91,4 +95,5 @@ cdef extern from "kernels.h" nogil:
         void (*interleave)(const fc_interleave_args *) noexcept nogil
         void (*split)(const fc_split_args *) noexcept nogil
         void (*planes)(const fc_planes_args *) noexcept nogil
+        void (*in_place)(const fc_planes_args *) noexcept nogil
         void (*depthwise)(const fc_depthwise_args *) noexcept nogil

@@ -53,6 +53,48 @@ def form_of(x, weight, **options):
     return fastconv.explain_conv2d(x, weight, algorithm="direct", **options).form
 
 
+# ---- planes in place ----------------------------------------------------------------------------
+
+SQUARES = [(3, 1), (3, 2), (5, 1)]  # size and stride of the kernels that are read in place
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size, stride", SQUARES)
+def test_every_width_of_a_small_square_kernel(size, stride, dtype):
+    """Tails of every length, before and behind whole vectors and whole tiles."""
+    for width in range(1, 9 * LANES + 2, max(1, LANES // 5)):
+        x, weight = normal(1, 3, 6, width, dtype=dtype), normal(3, 1, size, size, dtype=dtype)
+        check(conv2d, x, weight, groups=3, stride=stride, padding=size // 2)
+
+
+@pytest.mark.parametrize("size, stride", SQUARES)
+@pytest.mark.parametrize("before", [0, 1, 3, LANES, LANES + 1, 3 * LANES])
+@pytest.mark.parametrize("after", [0, 2, 2 * LANES + 1])
+def test_padding_of_a_small_square_kernel(before, after, size, stride):
+    """Also windows that lie outside as a whole, on every side."""
+    for width in (5, 4 * LANES + 1, 5 * LANES):
+        shapes = ((2, 2, 5, width), (2, 1, size, size), (2,))
+        x, weight, bias = (normal(*shape, dtype="float32") for shape in shapes)
+        padding = ((before, after), (before, after))
+        check(conv2d, x, weight, bias, groups=2, stride=stride, padding=padding)
+
+
+@pytest.mark.parametrize("size, stride", SQUARES)
+@pytest.mark.parametrize("width", [LANES - 1, 2 * LANES + 3, 6 * LANES])
+def test_what_leaves_a_small_square_kernel(width, size, stride):
+    """Residual, activation and a result with gaps take the tile's general way out."""
+    x, weight = normal(1, 2, 9, width, dtype="float32"), normal(2, 1, size, size, dtype="float32")
+    options = {"groups": 2, "stride": stride, "padding": size // 2}
+    shape = conv2d(x, weight, algorithm="direct", **options).shape
+    check(conv2d, x, weight, residual=normal(*shape, dtype="float32", seed=1), **options)
+    out = np.zeros((*shape[:-1], 2 * shape[-1]), np.float32)[..., ::2]
+    check(conv2d, x, weight, out=out, **options)
+    assert np.array_equal(
+        conv2d(x, weight, algorithm="direct", activation="relu", **options),
+        np.maximum(conv2d(x, weight, algorithm="direct", **options), 0),
+    )
+
+
 # ---- planes -------------------------------------------------------------------------------------
 
 # channels in, out, groups; image; kernel; options

@@ -223,6 +223,9 @@ CASES = [
     ((2, 19, 9, 23), (19, 1, 3, 3), {"groups": 19, "padding": 1}),
     ((1, 19, 9, 23), (19, 1, 3, 3), {"groups": 19, "stride": 2}),
     ((2, 1, 9, 23), (1, 1, 3, 5), {"padding": 2}),
+    ((1, 2, 7, 70), (2, 1, 3, 3), {"groups": 2, "padding": 1}),
+    ((1, 2, 7, 69), (2, 1, 5, 5), {"groups": 2, "padding": 2}),
+    ((1, 2, 7, 139), (2, 1, 3, 3), {"groups": 2, "stride": 2, "padding": 1}),
     ((1, 6, 9, 11), (12, 1, 3, 3), {"groups": 6}),
     ((1, 16, 8, 8), (16, 16, 3, 3), {}),
     ((1, 17, 1, 1), (16, 17, 3, 3), {"padding": 1}),
@@ -243,12 +246,13 @@ for dtype in ("float32", "float64"):
                 bias = rng.standard_normal(len(weight)).astype(dtype)
                 more = dict(options, layout=layout, algorithm=algorithm)
                 plain = fastconv.conv2d(x, weight, bias, **more)
-                wanted = fastconv.conv2d(x, weight, bias, residual=plain, **more)
+                both = fastconv.conv2d(x, weight, bias, residual=plain, **more)
                 for at_end in (False, True):
                     arrays = [guarded(a, at_end) for a in (x, weight, bias, plain, plain)]
                     x2, weight2, bias2, residual, out = arrays
-                    fastconv.conv2d(x2, weight2, bias2, residual=residual, out=out, **more)
-                    assert np.array_equal(out, wanted), (x_shape, weight_shape, more)
+                    for added, wanted in ((residual, both), (None, plain)):
+                        fastconv.conv2d(x2, weight2, bias2, residual=added, out=out, **more)
+                        assert np.array_equal(out, wanted), (x_shape, weight_shape, more)
 print("untouched")
 """
 

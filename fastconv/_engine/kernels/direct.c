@@ -7,11 +7,11 @@
  *
  * depthwise: vectors along the channels, in depthwise_tiles.h.
  */
-#include "activation.h"
 #include "depthwise_tiles.h"
 #include "kernels.h"
+#include "planes_in_place.h"
+#include "planes_tiles.h"
 #include "simd.h"
-#include "strided.h"
 
 /* ---------------------------------------------------------------- planes: copies */
 
@@ -23,25 +23,9 @@ static void interleave(const fc_interleave_args *p) {
     }
 }
 
-FC_INLINE ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
-
 static void zero(real *dst, ptrdiff_t first, ptrdiff_t last) {
     for (ptrdiff_t i = first; i < last; i += FC_LANES) store(dst + i, (vec){0});
 }
-
-#if FC_VECTOR_BYTES * 8 / FC_DTYPE == 16
-#define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
-#define ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
-#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 8
-#define EVEN 0, 2, 4, 6, 8, 10, 12, 14
-#define ODD 1, 3, 5, 7, 9, 11, 13, 15
-#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 4
-#define EVEN 0, 2, 4, 6
-#define ODD 1, 3, 5, 7
-#else
-#define EVEN 0, 2
-#define ODD 1, 3
-#endif
 
 /* Elements of a row before column `end` that lie at phase, phase + stride, ... */
 FC_INLINE ptrdiff_t count_before(ptrdiff_t end, ptrdiff_t phase, ptrdiff_t stride) {
@@ -73,8 +57,8 @@ FC_INLINE void copy_halves(real *p_dst, piece p, real *q_dst, piece q, const rea
     for (ptrdiff_t left = p.to - p.from + q.to - q.from; left > 0; left -= 2 * FC_LANES) {
         const vec a = load_upto(src, left);
         const vec b = load_upto(src + FC_LANES, left > FC_LANES ? left - FC_LANES : 0);
-        store(p_dst + p.from, __builtin_shufflevector(a, b, EVEN));
-        store(q_dst + q.from, __builtin_shufflevector(a, b, ODD));
+        store(p_dst + p.from, even_lanes(a, b));
+        store(q_dst + q.from, odd_lanes(a, b));
         p.from += FC_LANES;
         q.from += FC_LANES;
         src += 2 * FC_LANES;
@@ -131,20 +115,6 @@ static void split(const fc_split_args *s) {
 
 /* ---------------------------------------------------------------- planes: tiles */
 
-/* Output rows for each number of output channels: the product stays within the registers. */
-#define PLANES_ROWS {0, 4, 3, 2, 1, 1, 1}
-enum { MAX_ROWS = 4, PLANES_VECTORS = FC_VECTOR_BYTES == 64 ? 4 : 2 };
-static const int planes_rows[FC_PLANES_CHANNELS + 1] = PLANES_ROWS;
-
-typedef vec planes_sums[FC_PLANES_CHANNELS][MAX_ROWS][PLANES_VECTORS];
-
-/* Where a tile lies in the block. Its vectors stand side by side (across = FC_LANES, down = 0) or,
- * where a row of the block is one vector, below each other (across = 0, down = the tile's rows). */
-typedef struct {
-    ptrdiff_t row, column;
-    ptrdiff_t down, across;
-} place;
-
 /* One input row's share of output rows first..last. w belongs to output row 0; the next output row
  * meets the same input row `up` elements of w earlier. Vectors of x are `step` bytes apart. */
 FC_INLINE void add_row(const int channels, const int vectors, const int first, const int last,
@@ -197,172 +167,43 @@ FC_INLINE void add_plane(const int channels, const int rows, const int vectors, 
     }
 }
 
-/* The same for a square kernel whose size and stride the compiler knows: no loop is left, so the
- * many small depthwise and filter kernels spend their time on arithmetic alone. One channel; all
- * the tile's rows are worked on. */
-FC_INLINE void add_square(const int size, const int stride, const int rows, const int vectors,
-                          planes_sums sum, const char *x, ptrdiff_t step, const real *w,
-                          const fc_planes_args *p) {
-    FC_UNROLL for (int y = 0; y < (rows - 1) * stride + size; y++, x += p->x_row) {
-        FC_UNROLL for (int t = 0; t < size; t++) {
-            const char *xt = x + p->tap[t];
-            vec value[PLANES_VECTORS];
-            FC_UNROLL for (int v = 0; v < vectors; v++) {
-                value[v] = load((const real *)(xt + v * step));
-                FC_IN_REGISTER(value[v]);
-            }
-            FC_UNROLL for (int r = 0; r < rows; r++) {
-                const int row = y - r * stride;
-                if (row < 0 || row >= size) continue;
-                const vec weight = splat(w[row * size + t]);
-                FC_UNROLL for (int v = 0; v < vectors; v++) sum[0][r][v] += value[v] * weight;
-            }
-        }
-    }
-}
-
-/* The general way out of a tile: any strides, residual, every activation. */
-FC_NOINLINE void finish_tile(const fc_planes_args *p, const planes_sums sum,
-                             const place *from, int vectors) {
-    const fc_epilogue *e = &p->epilogue;
-    place at = *from;
-    for (int v = 0; v < vectors; v++, at.row += at.down, at.column += at.across) {
-        const ptrdiff_t left = p->columns - at.column;
-        for (ptrdiff_t r = 0; r < planes_rows[p->channels] && at.row + r < p->rows; r++) {
-            for (int k = 0; k < p->channels; k++) {
-                vec y = sum[k][r][v];
-                if (e->bias) y += ((const real *)e->bias)[k];
-                if (p->residual)
-                    y += load_strided(p->residual + k * p->residual_channel +
-                                          (at.row + r) * p->residual_row +
-                                          at.column * p->residual_pixel,
-                                      p->residual_pixel, left);
-                store_strided(p->out + k * p->out_channel + (at.row + r) * p->out_row +
-                                  at.column * p->out_pixel,
-                              p->out_pixel, activate(y, e), left);
-            }
-        }
-    }
-}
-
-/* Contiguous result, no residual, a simple activation: straight from the registers. */
-FC_INLINE void store_tile(const int channels, const int rows, const int vectors,
-                          const fc_planes_args *p, const planes_sums sum, const place *at) {
-    const fc_epilogue *e = &p->epilogue;
-    const int relu = e->activation == FC_ACT_RELU;
-    FC_UNROLL for (int k = 0; k < channels; k++) {
-        const vec bias = splat(e->bias ? ((const real *)e->bias)[k] : 0);
-        FC_UNROLL for (int v = 0; v < vectors; v++) {
-            const ptrdiff_t row = at->row + v * at->down, column = at->column + v * at->across;
-            char *out = p->out + k * p->out_channel + row * p->out_row;
-            FC_UNROLL for (int r = 0; r < rows; r++) {
-                if (row + r < p->rows)
-                    store_upto((real *)(out + r * p->out_row) + column,
-                               inline_activation(sum[k][r][v] + bias, relu), p->columns - column);
-            }
-        }
-    }
-}
-
-/* Add what earlier chains left, and leave the sums to later ones. */
-FC_INLINE void keep_tile(const int channels, const int rows, const int vectors,
-                         const fc_planes_args *p, planes_sums sum, const place *at) {
-    FC_UNROLL for (int v = 0; v < vectors; v++) {
-        const ptrdiff_t row = at->row + v * at->down, column = at->column + v * at->across;
-        FC_UNROLL for (int r = 0; r < rows; r++) {
-            if (row + r >= p->rows) continue;
-            char *sums = p->sums + (row + r) * p->sum_row;
-            FC_UNROLL for (int k = 0; k < channels; k++) {
-                real *kept = (real *)(sums + k * p->sum_channel) + column;
-                if (p->load_sums) sum[k][r][v] = load(kept) + sum[k][r][v];
-                if (!p->finish) store(kept, sum[k][r][v]);
-            }
-        }
-    }
-}
-
-/* size: of the square kernel with this stride, 0 for any kernel and stride. */
-FC_INLINE void planes_tile(const int channels, const int rows, const int vectors, const int size,
-                           const int stride, const fc_planes_args *p, const place *at) {
+FC_INLINE void planes_tile(const int channels, const int rows, const int vectors,
+                           const fc_planes_args *p, const place *at) {
     planes_sums sum;
-    FC_UNROLL for (int k = 0; k < channels; k++) {
-        FC_UNROLL for (int r = 0; r < rows; r++) {
-            FC_UNROLL for (int v = 0; v < vectors; v++) sum[k][r][v] = (vec){0};
-        }
-    }
+    clear_tile(channels, rows, vectors, sum);
     const ptrdiff_t element = sizeof(real), left = p->rows - at->row;
     const ptrdiff_t step = at->down * p->stride * p->x_row + at->across * element;
     const char *x = p->x + at->row * p->stride * p->x_row + at->column * element, *w = p->w;
-    for (ptrdiff_t plane = 0; plane < p->planes; plane++, x += p->x_plane, w += p->w_plane) {
-        if (size)
-            add_square(size, stride, rows, vectors, sum, x, step, (const real *)w, p);
-        else
-            add_plane(channels, rows, vectors, left < rows ? left : rows, sum, x, step,
-                      (const real *)w, p);
-    }
+    for (ptrdiff_t plane = 0; plane < p->planes; plane++, x += p->x_plane, w += p->w_plane)
+        add_plane(channels, rows, vectors, left < rows ? left : rows, sum, x, step,
+                  (const real *)w, p);
     if (p->load_sums || !p->finish) keep_tile(channels, rows, vectors, p, sum, at);
-    if (!p->finish) return;
-    if (p->out_pixel == element && !p->residual && is_inline_activation(&p->epilogue)) {
-        store_tile(channels, rows, vectors, p, sum, at);
-        return;
-    }
-    planes_sums kept; /* indexed by variables: sum itself must stay in registers */
-    FC_UNROLL for (int k = 0; k < channels; k++) {
-        FC_UNROLL for (int r = 0; r < rows; r++) {
-            FC_UNROLL for (int v = 0; v < vectors; v++) kept[k][r][v] = sum[k][r][v];
-        }
-    }
-    finish_tile(p, kept, at, vectors);
+    if (p->finish) leave_tile(channels, rows, vectors, at->across != 0, p, sum, at);
 }
 
-/* One line a kind of tile: output channels, rows, and the square kernel's size and stride. */
-#define PLANES_KINDS(X, v)                                                                   \
-    X(1, 4, v, 0, 0) X(2, 3, v, 0, 0) X(3, 2, v, 0, 0) X(4, 1, v, 0, 0) X(5, 1, v, 0, 0)     \
-    X(6, 1, v, 0, 0) X(1, 4, v, 3, 1) X(1, 4, v, 3, 2) X(1, 4, v, 5, 1)
+/* One line a kind of tile: output channels and rows. */
+#define PLANES_KINDS(X, v) X(1, 4, v) X(2, 3, v) X(3, 2, v) X(4, 1, v) X(5, 1, v) X(6, 1, v)
 #if FC_VECTOR_BYTES == 64
 #define PLANES_TILES(X) PLANES_KINDS(X, 1) PLANES_KINDS(X, 2) PLANES_KINDS(X, 3) PLANES_KINDS(X, 4)
 #else
 #define PLANES_TILES(X) PLANES_KINDS(X, 1) PLANES_KINDS(X, 2)
 #endif
 
-#define PLANES_NAME(channels, vectors, size, stride) \
-    planes_##channels##x##vectors##_##size##_##stride
-#define DEFINE_PLANES(channels, rows, vectors, size, stride)                                      \
-    static void PLANES_NAME(channels, vectors, size, stride)(const fc_planes_args *p,             \
-                                                             const place *at) {                   \
-        planes_tile(channels, rows, vectors, size, stride, p, at);                                \
+#define DEFINE_PLANES(channels, rows, vectors)                                                 \
+    static void planes_##channels##x##vectors(const fc_planes_args *p, const place *at) {      \
+        planes_tile(channels, rows, vectors, p, at);                                           \
     }
 PLANES_TILES(DEFINE_PLANES)
 
-typedef void (*planes_function)(const fc_planes_args *, const place *);
-/* By channels; square kernels follow, as choose_tiles finds them. */
-enum { SQUARE_3_1 = FC_PLANES_CHANNELS + 1, SQUARE_3_2, SQUARE_5_1, PLANES_KIND_COUNT };
-#define PLANES_KIND(channels, size, stride) \
-    (size == 0 ? channels : size == 5 ? SQUARE_5_1 : stride == 2 ? SQUARE_3_2 : SQUARE_3_1)
-#define ENTER_PLANES(channels, rows, vectors, size, stride) \
-    [PLANES_KIND(channels, size, stride)][vectors] = PLANES_NAME(channels, vectors, size, stride),
-static const planes_function planes_tiles[PLANES_KIND_COUNT][PLANES_VECTORS + 1] = {
+#define ENTER_PLANES(channels, rows, vectors) [channels][vectors] = planes_##channels##x##vectors,
+static const planes_function planes_tiles[FC_PLANES_CHANNELS + 1][PLANES_VECTORS + 1] = {
     PLANES_TILES(ENTER_PLANES)};
 
-/* The tiles for these arguments. */
-static const planes_function *choose_tiles(const fc_planes_args *p) {
-    const ptrdiff_t size = p->taps;
-    const int square = p->channels == 1 && p->kernel_rows == size &&
-                       p->w_row == size * (ptrdiff_t)sizeof(real);
-    if (square && size == 3 && p->stride == 1) return planes_tiles[SQUARE_3_1];
-    if (square && size == 3 && p->stride == 2) return planes_tiles[SQUARE_3_2];
-    if (square && size == 5 && p->stride == 1) return planes_tiles[SQUARE_5_1];
-    return planes_tiles[p->channels];
-}
-
 static void planes(const fc_planes_args *p) {
-    const planes_function *tiles = choose_tiles(p);
+    const planes_function *tiles = planes_tiles[p->channels];
     const ptrdiff_t rows = planes_rows[p->channels], widest = PLANES_VECTORS * FC_LANES;
     if (p->columns <= FC_LANES) {
-        for (place at = {.down = rows}; at.row < p->rows; at.row += PLANES_VECTORS * rows) {
-            const ptrdiff_t vectors = ceil_div(p->rows - at.row, rows);
-            tiles[vectors < PLANES_VECTORS ? vectors : PLANES_VECTORS](p, &at);
-        }
+        cover_narrow(p, tiles, (place){0});
         return;
     }
     for (place at = {.across = FC_LANES}; at.row < p->rows; at.row += rows) {
@@ -375,5 +216,5 @@ static void planes(const fc_planes_args *p) {
 
 const fc_direct_kernels FC_TABLE(direct) = {
     FC_LANES,         PLANES_VECTORS, PLANES_ROWS, DEPTHWISE_PIXELS, DEPTHWISE_VECTORS,
-    interleave,       split,          planes,      depthwise,
+    interleave,       split,          planes,         in_place,         depthwise,
 };

@@ -56,7 +56,15 @@ typedef struct {
     ptrdiff_t out_channel, out_row, out_pixel;
     const char *residual; /* NULL without residual */
     ptrdiff_t residual_channel, residual_row, residual_pixel;
+    /* in_place() only */
+    ptrdiff_t top, left, x_rows, x_columns;
 } fc_planes_args;
+
+/* in_place: the same for one output channel, one input plane, one chain and a square kernel, 3x3 at
+ * stride 1 or 2 or 5x5 at stride 1, read where the plane lies: x points at its first element, its
+ * x_rows x x_columns elements are contiguous along the width. The block's first window begins at
+ * its row `top` and column `left`, -lanes <= left. Whatever is outside the plane counts as zero and
+ * is not touched. Windows outside on the right belong to the last vector of the block's columns. */
 
 /* One kernel row of a depthwise window: where its first tap lies for the first output pixel, and
  * how far apart the windows of neighbouring pixels and neighbouring taps are. A row outside the
@@ -90,6 +98,7 @@ typedef struct {
     void (*interleave)(const fc_interleave_args *);
     void (*split)(const fc_split_args *);
     void (*planes)(const fc_planes_args *);
+    void (*in_place)(const fc_planes_args *);
     void (*depthwise)(const fc_depthwise_args *);
 } fc_direct_kernels;
 

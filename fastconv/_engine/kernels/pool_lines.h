@@ -48,21 +48,6 @@ FC_INLINE vec fold_rows(const int op, const char *p, const box *b, ptrdiff_t ste
     return result(op, &r, 0);
 }
 
-/* Split two neighbouring vectors into their even and their odd elements. */
-#if FC_VECTOR_BYTES * 8 / FC_DTYPE == 16
-#define EVEN FC_LIST(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
-#define ODD FC_LIST(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
-#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 8
-#define EVEN FC_LIST(0, 2, 4, 6, 8, 10, 12, 14)
-#define ODD FC_LIST(1, 3, 5, 7, 9, 11, 13, 15)
-#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 4
-#define EVEN FC_LIST(0, 2, 4, 6)
-#define ODD FC_LIST(1, 3, 5, 7)
-#else
-#define EVEN FC_LIST(0, 2)
-#define ODD FC_LIST(1, 3)
-#endif
-
 /* A run of `count` elements, `step` bytes apart, folded into neighbours. */
 FC_INLINE void fold_run(const int op, const char *p, const box *b, ptrdiff_t step, ptrdiff_t count,
                         real *scratch) {
@@ -88,8 +73,8 @@ FC_INLINE void fold_run_halved(const int op, const char *p, const box *b, ptrdif
         const ptrdiff_t left = count - i, more = left - FC_LANES;
         const vec low = fold_rows(op, p + i * step, b, step, left);
         const vec high = more <= 0 ? low : fold_rows(op, p + (i + FC_LANES) * step, b, step, more);
-        store(even + i / 2, __builtin_shufflevector(low, high, EVEN));
-        store(odd + i / 2, __builtin_shufflevector(low, high, ODD));
+        store(even + i / 2, even_lanes(low, high));
+        store(odd + i / 2, odd_lanes(low, high));
     }
 }
 

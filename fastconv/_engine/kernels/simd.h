@@ -120,6 +120,42 @@ FC_INLINE void store_upto(real *p, vec v, ptrdiff_t n) {
     else store_first(p, v, (int)n);
 }
 
+/* Which lanes to load: those from `first` on and before `end`, either of which may lie outside. */
+#if defined(__AVX512F__)
+typedef uint16_t lane_mask;
+#else
+typedef ivec lane_mask;
+#endif
+FC_INLINE lane_mask lanes_between(ptrdiff_t first, ptrdiff_t end) {
+    first = first < 0 ? 0 : first > FC_LANES ? FC_LANES : first;
+    end = end < first ? first : end > FC_LANES ? FC_LANES : end;
+#if defined(__AVX512F__)
+    return (lane_mask)((1u << end) - (1u << first));
+#else
+    lane_mask mask;
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++) mask[i] = -(first <= i && i < end);
+    return mask;
+#endif
+}
+
+/* The lanes of the mask; the others read as zero and their memory is untouched. */
+FC_INLINE vec load_masked(const real *p, lane_mask mask) {
+#if defined(__AVX512F__) && FC_DTYPE == 32
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)mask, p);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)mask, p);
+#elif defined(__AVX2__) && FC_DTYPE == 32
+    return (vec)_mm256_maskload_ps(p, (__m256i)mask);
+#elif defined(__AVX2__)
+    return (vec)_mm256_maskload_pd(p, (__m256i)mask);
+#else
+    vec v = {0};
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++)
+        if (mask[i]) v[i] = p[i];
+    return v;
+#endif
+}
+
 /* Lanes of a where mask is all ones, of b where it is zero. */
 FC_INLINE vec blend(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
 
@@ -144,6 +180,23 @@ FC_INLINE vec smaller(vec a, vec b) { return blend((ivec)(a < b), a, b); }
 /* The larger and the smaller, NaN if either is NaN (as NumPy's maximum, not as maxps). */
 FC_INLINE vec max_nan(vec a, vec b) { return blend((ivec)(a != a), a, larger(a, b)); }
 FC_INLINE vec min_nan(vec a, vec b) { return blend((ivec)(a != a), a, smaller(a, b)); }
+
+/* Every other element of a and b together, from the first and from the second on. */
+#if FC_VECTOR_BYTES * 8 / FC_DTYPE == 16
+#define FC_EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define FC_ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 8
+#define FC_EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define FC_ODD 1, 3, 5, 7, 9, 11, 13, 15
+#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 4
+#define FC_EVEN 0, 2, 4, 6
+#define FC_ODD 1, 3, 5, 7
+#else
+#define FC_EVEN 0, 2
+#define FC_ODD 1, 3
+#endif
+FC_INLINE vec even_lanes(vec a, vec b) { return __builtin_shufflevector(a, b, FC_EVEN); }
+FC_INLINE vec odd_lanes(vec a, vec b) { return __builtin_shufflevector(a, b, FC_ODD); }
 
 /* Transpose FC_LANES x FC_LANES in registers: log2(lanes) rounds, each exchanging blocks of `s`
  * lanes between rows i and i + s. */
