@@ -7,6 +7,7 @@ alone; pictures and bench results become figures with matplotlib, which comes wi
     array --grey_levels, signed_levels, direction_colours, mosaic--> picture
     pictures --picture_sheet--> Figure --save--> bytes of a file
     bench result --bench_chart--> Figure
+    race result --race_chart--> Figure
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ __all__ = [
     "grey_levels",
     "mosaic",
     "picture_sheet",
+    "race_chart",
     "save",
     "signed_levels",
 ]
 
 INK, QUIET, RULE = "#1d2327", "#6b7480", "#d9dde2"
 OURS, NUMPY = "#0f766e", "#c9a227"
+VERDICTS = {"won": (OURS, "faster"), "level": ("#9aa5b1", "level"), "lost": ("#b4532a", "slower")}
+MARKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4)  # ratios on the axis of a race
+LONGEST = 4.0
 
 
 class Picture(NamedTuple):
@@ -236,6 +241,103 @@ def bench_chart(result: dict[str, Any]):
     )
     figure.text(0.03, 1 - 0.65 / height, words, fontsize=9, color=QUIET)
     return figure
+
+
+def race_chart(result: dict[str, Any]):
+    """Draw the race against the peers: one bar a layer, the best peer's time over ours.
+
+    Bars start at 1, on a logarithmic axis: twice as fast is as long as half as fast. Bars of more
+    than LONGEST are cut, and show it.
+
+    Parameters
+    ----------
+    result : dict
+        What `fastconv bench --peers --json` writes.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.figure import Figure
+
+    layers = [layer for layer in result["layers"] if layer["ratio"] is not None][::-1]
+    height = 2.2 + 0.3 * len(layers)
+    figure = Figure(figsize=(10, height), dpi=150, facecolor="white")
+    axes = figure.add_axes((0.39, 0.75 / height, 0.58, 1 - 2 / height))
+    for place, layer in enumerate(layers):
+        _race_bar(axes, place, layer)
+    axes.axvline(1, color=INK, linewidth=1)
+    axes.set_yticks([])
+    axes.set_ylim(-0.6, len(layers) - 0.4)
+    ratios = [layer["ratio"] for layer in layers]
+    _ratio_axis(axes, min(ratios, default=1), min(max(ratios, default=1), LONGEST))
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(RULE)
+    _race_words(figure, height, result)
+    return figure
+
+
+def _race_bar(axes, place: int, layer: dict[str, Any]) -> None:
+    """Draw a layer's name and shape at the left, its bar, and the best peer behind the bar."""
+    ratio = layer["ratio"]
+    end = min(ratio, LONGEST)
+    axes.barh(place, end - 1, 0.66, left=1, color=VERDICTS[layer["verdict"]][0])
+    style = {"va": "center", "fontsize": 7.5, "color": INK}
+    axes.text(max(end, 1), place, f" {ratio:.2f}x  {layer['best_peer']}", **style)
+    if ratio > LONGEST:
+        cut = {**style, "color": "white", "fontsize": 11, "fontweight": "bold"}
+        axes.text(end * 0.96, place, "//", ha="right", **cut)
+    beside = axes.get_yaxis_transform()  # across the axes from 0 to 1, layers upwards
+    axes.text(-0.62, place, layer["name"], transform=beside, **style)
+    style = {**style, "color": QUIET, "fontsize": 7}
+    axes.text(-0.02, place, layer["text"], ha="right", transform=beside, **style)
+
+
+def _ratio_axis(axes, low: float, high: float) -> None:
+    """Mark ratios at round numbers, with room for the notes at the right."""
+    low, high = min(low, 0.9), max(high, 1.5)
+    axes.set_xscale("log")
+    axes.set_xlim(low * 0.97, high * (high / low) ** 0.25)
+    marks = [mark for mark in MARKS if low <= mark <= high]
+    axes.set_xticks(marks, [f"{mark:g}x" for mark in marks])
+    axes.set_xticks([], minor=True)
+    axes.grid(axis="x", color=RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="x", labelsize=8, labelcolor=QUIET, color=RULE)
+    axes.set_xlabel("time of the fastest peer / time of fastconv", fontsize=9, color=QUIET)
+
+
+def _race_words(figure, height: float, result: dict[str, Any]) -> None:
+    """Write the head of the race's chart: the mean, who raced and where, and the colours."""
+    from matplotlib.patches import Patch
+
+    totals, machine = result["totals"], result["machine"]
+    mean, count = totals["geometric_mean"], totals["counted"]
+    title = "fastconv against the fastest peer"
+    title += f": {mean:.2f}x, geometric mean of {count}" if mean else ""
+    names = [name for name, peer in result["peers"].items() if peer["version"]]
+    plural = "" if result["threads"] == 1 else "s"
+    words = (
+        f"peers: {', '.join(names)}\n{machine['cpu']}, {machine['isa']}, "
+        f"{result['threads']} thread{plural}, {result['layout']}, float32"
+    )
+    figure.text(0.03, 1 - 0.45 / height, title, fontsize=15, fontweight="bold", color=INK)
+    style = {"fontsize": 9, "color": QUIET, "va": "top", "linespacing": 1.4}
+    figure.text(0.03, 1 - 0.58 / height, words, **style)
+    patches = [
+        Patch(color=colour, label=f"{totals[word]} {meaning}")
+        for word, (colour, meaning) in VERDICTS.items()
+    ]
+    corner = 0.97, 1 - 0.5 / height
+    figure.legend(
+        handles=patches,
+        loc="upper right",
+        bbox_to_anchor=corner,
+        fontsize=8,
+        ncols=3,
+        frameon=False,
+    )
 
 
 def save(figure, kind: str = "png") -> bytes:

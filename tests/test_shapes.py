@@ -5,7 +5,7 @@ import pytest
 
 from fastconv import shapes
 
-NETWORKS = ("alexnet", "googlenet", "lenet", "mobilenet", "race", "resnet", "vgg")
+NETWORKS = ("alexnet", "googlenet", "kinds", "lenet", "mobilenet", "race", "resnet", "vgg")
 
 # Convolutions in the whole network, and their multiply-adds in millions as the authors' own
 # implementations count them (without fully connected layers).
@@ -41,8 +41,11 @@ def test_every_layer_is_a_convolution(layer):
     assert min(layer.x_shape + layer.weight_shape + layer.y_shape) >= 1
     assert layer.in_channels % layer.groups == 0
     assert layer.out_channels % layer.groups == 0
-    assert layer.stride >= 1 and layer.dilation >= 1 and layer.times >= 1
-    assert 0 <= layer.padding <= layer.dilation * (layer.kernel_height - 1)
+    assert layer.times >= 1
+    geometry = (layer.stride, layer.padding, layer.dilation, layer.weight_shape[2:])
+    for stride, padding, dilation, kernel in zip(*map(shapes.both_axes, geometry), strict=True):
+        assert stride >= 1 and dilation >= 1
+        assert 0 <= padding <= dilation * (kernel - 1)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -64,8 +67,11 @@ def test_known_layer():
 def test_y_shape_counts_windows():
     """Against a plain count of the places where a window fits, for every layer."""
     for layer in every_layer():
-        last = layer.height + 2 * layer.padding - layer.dilation * (layer.kernel_height - 1)
-        assert layer.y_shape[2] == len(np.arange(0, last, layer.stride)), layer
+        geometry = (layer.stride, layer.padding, layer.dilation)
+        for axis, size in enumerate(layer.x_shape[2:]):
+            stride, padding, dilation = (shapes.both_axes(value)[axis] for value in geometry)
+            last = size + 2 * padding - dilation * (layer.weight_shape[2 + axis] - 1)
+            assert layer.y_shape[2 + axis] == len(np.arange(0, last, stride)), layer
 
 
 @pytest.mark.parametrize(
@@ -76,6 +82,8 @@ def test_y_shape_counts_windows():
         ("race", "lenet.conv1_b64", "64x1x28x28 -> 6, 5x5 p2"),
         ("race", "image.blur_1ch", "1x2048x2048 -> 1, 5x5 p2"),
         ("race", "deeplab.d2_3x3", "256x28x28 -> 256, 3x3 p2 d2"),
+        ("kinds", "wide_1x7", "8x128x17x17 -> 192, 1x7 p0x3"),
+        ("kinds", "signal_k3_s2", "512x1x3200 -> 512, 1x3 s1x2"),
     ],
 )
 def test_short_form(network, name, text):
@@ -95,5 +103,5 @@ def test_race_rows_are_those_networks_layers():
 
 
 def test_unknown_name_lists_the_known():
-    with pytest.raises(ValueError, match="'vgg16'.*known: alexnet, googlenet, lenet"):
+    with pytest.raises(ValueError, match="'vgg16'.*known: alexnet, googlenet, kinds"):
         shapes.load("vgg16")

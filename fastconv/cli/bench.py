@@ -1,4 +1,4 @@
-"""fastconv bench: time the layers of known networks against NumPy, on this machine.
+"""fastconv bench: time the layers of known networks on this machine, against NumPy or peers.
 
 Each layer runs as a prepared operation, the way fastconv.nn holds it: its weights are packed
 beforehand. Without --algorithm and --precision the table shows the default precision "high",
@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import fastconv
 from fastconv import shapes
 from fastconv.cli._common import (
@@ -28,6 +26,9 @@ from fastconv.cli._common import (
     write_file,
 )
 from fastconv.cli._measure import QUICK, THOROUGH, Effort, blas_threads, max_error, race, seconds
+from fastconv.cli._operands import operands, oracle
+from fastconv.cli.race.contest import POOLS
+from fastconv.cli.race.contestants import PEERS
 
 # NumPy's readable form, one call of it, is timed and used as the float64 oracle up to this much
 # work; above, the form that goes through BLAS has to do, or a large layer takes seconds.
@@ -75,6 +76,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"draw a bar chart into FILE ({', '.join(PICTURE_FORMATS)})",
     )
     add("--quick", action="store_true", help="rough numbers, several times sooner")
+    add(
+        "--peers",
+        nargs="*",
+        metavar="NAME",
+        help="race these libraries instead of NumPy, all known without a NAME: "
+        f"{', '.join(PEERS)}; and --shapes {POOLS} races pools",
+    )
+    add(
+        "--functional",
+        action="store_true",
+        help="with --peers: run fastconv.conv2d, which packs weights in every call, not a layer",
+    )
 
 
 def _positive(text: str) -> int:
@@ -85,8 +98,16 @@ def _positive(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the table, write what was asked for; 1 if no layer could run."""
-    layers = _choose_layers(arguments.shapes, arguments.layer)
-    _check_outputs(arguments)
+    if arguments.peers is not None:
+        from fastconv.cli.race import command
+
+        return command.run(arguments)
+    if arguments.functional:
+        raise CommandError("bench: --functional goes with --peers")
+    if POOLS in arguments.shapes:
+        raise CommandError(f"bench: {POOLS} are raced against peers: add --peers")
+    layers = choose_layers(arguments.shapes, arguments.layer)
+    check_outputs(arguments)
     threads_before = fastconv.get_num_threads()
     fastconv.set_num_threads(arguments.threads or threads_before)
     try:
@@ -94,23 +115,21 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         fastconv.set_num_threads(threads_before)
     _print_result(result)
-    if arguments.json:
-        write_file(arguments.json, json.dumps(result, indent=1).encode())
-        print(f"wrote {arguments.json}")
-    if arguments.plot:
-        from fastconv import plot
-
-        picture = plot.save(plot.bench_chart(result), arguments.plot.suffix[1:])
-        write_file(arguments.plot, picture)
-        print(f"wrote {arguments.plot}")
+    write_outputs(arguments, result, "bench_chart")
     return 0 if any(layer["runs"] for layer in result["layers"]) else 1
 
 
-def _choose_layers(names: list[str], text: str | None) -> list[shapes.Layer]:
+def choose_layers(names: list[str], text: str | None) -> list[shapes.Layer]:
+    """Load the layers of these networks; keep those that have the text in their name."""
     try:
         layers = [layer for name in names for layer in shapes.load(name)]
     except ValueError as error:
         raise CommandError(str(error)) from error
+    return with_text(layers, text)
+
+
+def with_text(layers: list[Any], text: str | None) -> list[Any]:
+    """Keep the layers, or whatever has a name, with the text in it; at least one there must be."""
     chosen = [layer for layer in layers if text is None or text in layer.name]
     if not chosen:
         known = ", ".join(layer.name for layer in layers)
@@ -118,7 +137,7 @@ def _choose_layers(names: list[str], text: str | None) -> list[shapes.Layer]:
     return chosen
 
 
-def _check_outputs(arguments: argparse.Namespace) -> None:
+def check_outputs(arguments: argparse.Namespace) -> None:
     """Find out before the measuring, not after it, that a result cannot be written."""
     if arguments.plot:
         if arguments.plot.suffix not in PICTURE_FORMATS:
@@ -128,6 +147,19 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     for option, path in (("--json", arguments.json), ("--plot", arguments.plot)):
         if path:
             check_writable(option, path.parent)
+
+
+def write_outputs(arguments: argparse.Namespace, result: dict[str, Any], chart: str) -> None:
+    """Write the JSON file and the chart, by this function of fastconv.plot, if asked for."""
+    if arguments.json:
+        write_file(arguments.json, json.dumps(result, indent=1).encode())
+        print(f"wrote {arguments.json}")
+    if arguments.plot:
+        from fastconv import plot
+
+        figure = getattr(plot, chart)(result)
+        write_file(arguments.plot, plot.save(figure, arguments.plot.suffix[1:]))
+        print(f"wrote {arguments.plot}")
 
 
 def measure(layers: list[shapes.Layer], arguments: argparse.Namespace) -> dict[str, Any]:
@@ -218,26 +250,6 @@ def _measure_layer(
     }
 
 
-def operands(layer: shapes.Layer, layout: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Random float32 x, weight and bias: normal, the weights scaled so that y is near 1 (He)."""
-    random = np.random.default_rng(0)
-    x = random.standard_normal(layer.x_shape, dtype=np.float32)
-    if layout == "NHWC":
-        x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
-    taps = math.prod(layer.weight_shape[1:])
-    scale = np.float32(math.sqrt(2 / taps))
-    weight = random.standard_normal(layer.weight_shape, dtype=np.float32) * scale
-    return x, weight, random.standard_normal(layer.out_channels, dtype=np.float32)
-
-
-def oracle(layer: shapes.Layer, layout: str, x, weight, bias, budget: int) -> np.ndarray:
-    """Compute the layer in float64, by the readable form where the work allows."""
-    reference = fastconv.reference
-    form = reference.conv2d if layer.flops <= budget else reference.conv2d_blas
-    wide = (array.astype(np.float64) for array in (x, weight, bias))
-    return form(*wide, **layer.call, layout=layout)
-
-
 def _prepare(layer, weight, bias, layout, algorithm, precision, x):
     """Plan and pack; return the plan and a call that runs the layer, proven to run."""
     from fastconv.functional.conv import prepare_conv
@@ -288,19 +300,19 @@ def _cells(layer: dict[str, Any], columns: int) -> list[str]:
         layer["name"],
         layer["text"],
         run["algorithm"],
-        _digits(run["ms"]),
+        digits(run["ms"]),
         f"{run['gflops']:.0f}",
         f"{run['share_of_peak']:.0%}",
-        *(_digits(other["ms"]) for other in others),
-        _digits(layer["numpy_blas_ms"]),
+        *(digits(other["ms"]) for other in others),
+        digits(layer["numpy_blas_ms"]),
         _times(run["faster_than_blas"]),
-        _digits(layer["numpy_reference_ms"]),
+        digits(layer["numpy_reference_ms"]),
         _times(run["faster_than_reference"]),
         f"{run['max_error']:.1e}",
     ]
 
 
-def _digits(milliseconds: float | None) -> str:
+def digits(milliseconds: float | None) -> str:
     """Three digits or so, of which the last still means something."""
     if milliseconds is None:
         return "-"
@@ -330,13 +342,13 @@ def _headlines(result: dict[str, Any]) -> list[str]:
 
 def _network_total(network: str, layers: list[dict[str, Any]]) -> list[str]:
     """Sum over all convolutions of a network, if all of its shapes were measured."""
-    if network == "race" or len(layers) < len(shapes.load(network)):
+    if network in ("race", "kinds") or len(layers) < len(shapes.load(network)):
         return []
     ours = sum(layer["times"] * layer["runs"][0]["ms"] for layer in layers)
     numpy = sum(layer["times"] * layer["numpy_blas_ms"] for layer in layers)
     count = sum(layer["times"] for layer in layers)
     return [
-        f"all {count} convolutions of {network}: {_digits(ours)} ms, NumPy {_digits(numpy)} ms, "
+        f"all {count} convolutions of {network}: {digits(ours)} ms, NumPy {digits(numpy)} ms, "
         f"{_times(numpy / ours)} faster"
     ]
 

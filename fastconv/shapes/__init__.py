@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["Layer", "load", "names"]
+__all__ = ["Layer", "both_axes", "load", "names"]
+
+# One number for both axes, or one for the rows and one for the columns.
+Axes = int | tuple[int, int]
 
 
 class Layer(NamedTuple):
     """One convolution of a network: sizes of x, of the weights, and how the window moves.
 
-    Stride, padding (zeros on every side) and dilation hold for both axes. The fields stand in the
-    order of the columns in the files.
+    Stride, padding (zeros on every side) and dilation are one number for both axes, or two, rows
+    first, where a file says `0x3`. The fields stand in the order of the columns in the files.
     """
 
     network: str
@@ -30,9 +33,9 @@ class Layer(NamedTuple):
     out_channels: int
     kernel_height: int
     kernel_width: int
-    stride: int
-    padding: int
-    dilation: int
+    stride: Axes
+    padding: Axes
+    dilation: Axes
     groups: int
     times: int
 
@@ -50,8 +53,8 @@ class Layer(NamedTuple):
     @property
     def y_shape(self) -> tuple[int, int, int, int]:
         """Shape of the result, (N, K, P, Q)."""
-        rows = self._windows(self.height, self.kernel_height)
-        columns = self._windows(self.width, self.kernel_width)
+        rows = self._windows(0, self.height, self.kernel_height)
+        columns = self._windows(1, self.width, self.kernel_width)
         return self.batch, self.out_channels, rows, columns
 
     @property
@@ -65,7 +68,7 @@ class Layer(NamedTuple):
         return 2 * batch * out_channels * rows * columns * per_group * kernel_height * kernel_width
 
     @property
-    def call(self) -> dict[str, int]:
+    def call(self) -> dict[str, Axes]:
         """The keyword arguments that every conv2d takes: stride, padding, dilation, groups."""
         return {
             "stride": self.stride,
@@ -80,17 +83,28 @@ class Layer(NamedTuple):
         window = f"{self.kernel_height}x{self.kernel_width}"
         depthwise = self.groups == self.in_channels == self.out_channels and self.groups > 1
         extras = (
-            f"s{self.stride}" if self.stride > 1 else "",
-            f"p{self.padding}" if self.padding else "",
-            f"d{self.dilation}" if self.dilation > 1 else "",
+            f"s{_text(self.stride)}" if self.stride != 1 else "",
+            f"p{_text(self.padding)}" if self.padding != 0 else "",
+            f"d{_text(self.dilation)}" if self.dilation != 1 else "",
             "depthwise" if depthwise else f"g{self.groups}" if self.groups > 1 else "",
         )
         size = f"{batch}{self.in_channels}x{self.height}x{self.width} -> {self.out_channels}"
         return " ".join(filter(None, (f"{size}, {window}", *extras)))
 
-    def _windows(self, size: int, kernel: int) -> int:
-        reach = self.dilation * (kernel - 1) + 1
-        return (size + 2 * self.padding - reach) // self.stride + 1
+    def _windows(self, axis: int, size: int, kernel: int) -> int:
+        stride, padding, dilation = (
+            both_axes(value)[axis] for value in (self.stride, self.padding, self.dilation)
+        )
+        return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def both_axes(value: Axes) -> tuple[int, int]:
+    """Return (rows, columns) of a number that may stand for both axes."""
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def _text(value: Axes) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def names() -> tuple[str, ...]:
@@ -128,4 +142,11 @@ def _parse(network: str, text: str) -> Iterator[Layer]:
     for line in text.splitlines():
         words = line.split("#", 1)[0].split()
         if words:
-            yield Layer(network, words[0], *map(int, words[1:]))
+            numbers: list[Any] = [_number(word) for word in words[1:]]
+            yield Layer(network, words[0], *numbers)
+
+
+def _number(word: str) -> Axes:
+    """Read "3", or "0x3" as (0, 3)."""
+    rows, cross, columns = word.partition("x")
+    return (int(rows), int(columns)) if cross else int(rows)

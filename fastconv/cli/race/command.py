@@ -1,0 +1,90 @@
+"""Run `fastconv bench --peers`: choose, line up, race layer by layer, print and write."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import fastconv
+from fastconv.cli import bench
+from fastconv.cli._common import CommandError, progress
+from fastconv.cli.race import lanes, report
+from fastconv.cli.race.contest import POOLS, Contest, layer_contests, pool_contests
+from fastconv.cli.race.contestants import FASTCONV, OURS, PEERS, Contestant
+from fastconv.cli.race.score import score, totals
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Race, print the table, write what was asked for; 1 if fastconv could run no layer."""
+    contests = _choose_contests(arguments.shapes, arguments.layer)
+    peers = _choose_peers(arguments.peers, arguments.layout)
+    bench.check_outputs(arguments)
+    result = measure(contests, peers, arguments)
+    report.show(result)
+    bench.write_outputs(arguments, result, "race_chart")
+    ran = any(layer["times"][OURS]["refused"] is None for layer in result["layers"])
+    return 0 if ran else 1
+
+
+def _choose_contests(names: list[str], text: str | None) -> list[Contest]:
+    layers = [name for name in names if name != POOLS]
+    contests = layer_contests(bench.choose_layers(layers, None)) if layers else []
+    contests += pool_contests() if POOLS in names else []
+    return bench.with_text(contests, text)
+
+
+def _choose_peers(names: list[str], layout: str) -> dict[str, Contestant]:
+    unknown = [name for name in names if name not in PEERS]
+    if unknown:
+        raise CommandError(f"--peers: {unknown[0]!r} is unknown; known: {', '.join(PEERS)}")
+    for name in names:
+        if layout not in PEERS[name].layouts:
+            raise CommandError(f"--peers: {name} does not take {layout} arrays")
+    return {
+        name: peer
+        for name, peer in PEERS.items()
+        if name in names or (not names and layout in peer.layouts)
+    }
+
+
+def measure(
+    contests: list[Contest], peers: dict[str, Contestant], arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Race every contest and return all numbers, as `--json` writes them.
+
+    Times are in milliseconds, errors relative to max|y|, ratios peer over ours.
+    """
+    threads = arguments.threads or fastconv.get_num_threads()
+    effort = lanes.QUICK if arguments.quick else lanes.THOROUGH
+    how = {
+        "precision": arguments.precision or fastconv.get_precision(),
+        "algorithm": arguments.algorithm,
+        "functional": arguments.functional,
+    }
+    layers = []
+    ours = FASTCONV._replace(options=how)
+    with lanes.line_up({OURS: ours, **peers}, threads) as (ready, missing):
+        if OURS in missing:
+            raise CommandError(f"bench: fastconv does not run here: {missing[OURS]}")
+        for contest in progress(contests, lambda contest: contest.name):
+            with tempfile.TemporaryDirectory(prefix="fastconv-race-") as folder:
+                contest.write(Path(folder), arguments.layout)
+                times = lanes.race(ready, contest.job(arguments.layout), folder, effort)
+            layers.append({**contest.facts(), "times": times, **score(times)})
+        versions = {lane.name: lane.version for lane in ready}
+    return {
+        "machine": fastconv.show_config(mode="dicts"),
+        "threads": threads,
+        "layout": arguments.layout,
+        "dtype": "float32",
+        **how,
+        "effort": effort._asdict(),
+        "stopped_between_turns": lanes.CAN_STOP,
+        "peers": {
+            name: {"version": versions.get(name), "missing": missing.get(name)} for name in peers
+        },
+        "layers": layers,
+        "totals": totals(layers),
+    }

@@ -1,0 +1,108 @@
+"""What is raced: one convolution or pool, its operands, and what the result should be.
+
+A contest turns a layer of fastconv.shapes, or one of the pools below, into a job: plain words and
+numbers that travel to the workers as JSON, and arrays that travel as .npy files. The float64
+result is computed once here, by NumPy, so that every contestant's error means the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import fastconv
+from fastconv import shapes
+from fastconv.cli._operands import operands, oracle
+
+# NumPy's readable form gives the float64 result up to this much work, BLAS above.
+READABLE_FLOPS = 50_000_000
+POOLS = "pools"  # what --shapes calls them
+
+
+class Contest(NamedTuple):
+    """Something to race: names for people, settings for `job`, and the layer or pool itself."""
+
+    network: str
+    name: str
+    text: str
+    work: shapes.Layer | Pool
+
+    def job(self, layout: str) -> dict[str, Any]:
+        """What is to be done, for every contestant: operation, layout and its settings."""
+        if isinstance(self.work, shapes.Layer):
+            return {"op": "conv2d", "layout": layout, **_spread(self.work.call)}
+        pool = self.work
+        settings = {key: getattr(pool, key) for key in ("kernel_size", "stride", "padding")}
+        return {"op": pool.op, "layout": layout, **_spread(settings)}
+
+    def write(self, folder: Path, layout: str) -> None:
+        """Write the operands, and `exact`, the float64 result, as .npy files."""
+        if isinstance(self.work, shapes.Layer):
+            x, weight, bias = operands(self.work, layout)
+            exact = oracle(self.work, layout, x, weight, bias, READABLE_FLOPS)
+            arrays = {"x": x, "weight": weight, "bias": bias, "exact": exact}
+        else:
+            x, exact = self.work.operands(layout)
+            arrays = {"x": x, "exact": exact}
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
+
+    def facts(self) -> dict[str, Any]:
+        """What the JSON file says about it, before any measuring."""
+        facts: dict[str, Any] = {"network": self.network, "name": self.name, "text": self.text}
+        if isinstance(self.work, shapes.Layer):
+            facts["flops"] = self.work.flops
+        return facts
+
+
+class Pool(NamedTuple):
+    """A pool over pictures; kernel, stride and padding hold for both axes."""
+
+    op: str
+    x_shape: tuple[int, int, int, int]
+    kernel_size: int
+    stride: int
+    padding: int
+
+    def operands(self, layout: str) -> tuple[np.ndarray, np.ndarray]:
+        """Random float32 x, and its pool in float64, in the layout asked for."""
+        x = np.random.default_rng(0).standard_normal(self.x_shape, dtype=np.float32)
+        if layout == "NHWC":
+            x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+        pool = getattr(fastconv.reference, self.op)
+        settings = (self.kernel_size, self.stride, self.padding)
+        return x, pool(x.astype(np.float64), *settings, layout=layout)
+
+
+# The pools of residual and VGG-like networks on a batch of pictures, and a blur by averages.
+_BATCH = (8, 64, 112, 112)
+_POOLS = {
+    "max_3x3_s2": Pool("max_pool2d", _BATCH, 3, 2, 1),
+    "max_2x2_s2": Pool("max_pool2d", _BATCH, 2, 2, 0),
+    "avg_3x3_s1": Pool("avg_pool2d", _BATCH, 3, 1, 1),
+}
+
+
+def layer_contests(layers: list[shapes.Layer]) -> list[Contest]:
+    """Make a contest of every layer."""
+    return [Contest(layer.network, layer.name, str(layer), layer) for layer in layers]
+
+
+def pool_contests() -> list[Contest]:
+    """List the pools."""
+    contests = []
+    for name, pool in _POOLS.items():
+        size = "x".join(map(str, pool.x_shape))
+        window = f"{pool.kernel_size}x{pool.kernel_size} s{pool.stride} p{pool.padding}"
+        contests.append(Contest(POOLS, name, f"{size}, {pool.op[:3]} {window}", pool))
+    return contests
+
+
+def _spread(settings: dict[str, Any]) -> dict[str, Any]:
+    """Write one number for both axes as two; a job says everything in full."""
+    return {
+        key: value if key == "groups" else shapes.both_axes(value)
+        for key, value in settings.items()
+    }

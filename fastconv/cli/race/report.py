@@ -1,0 +1,126 @@
+"""The race's result as text: a header, a table, who won, and why somebody is not in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastconv.cli._common import Column, print_table
+from fastconv.cli.bench import digits
+from fastconv.cli.race.contestants import OURS
+from fastconv.cli.race.score import LEVEL, UNCOUNTED
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print everything."""
+    for line in _header(result):
+        print(line)
+    print()
+    racing = [name for name in result["peers"] if _took_part(name, result["layers"])]
+    columns = [
+        Column("layer", right=False),
+        Column("shape", right=False),
+        Column("fastconv ms"),
+        Column("cold ms"),
+        *(Column(f"{name} ms") for name in racing),
+        Column("best peer", right=False),
+        Column("ratio", headline=True),
+        Column("our error"),
+        Column("largest peer error"),
+    ]
+    print_table(columns, [_cells(layer, racing) for layer in result["layers"]])
+    print()
+    for line in (*_headlines(result["totals"]), *_footnotes(result), *_absences(result)):
+        print(line)
+
+
+def _took_part(name: str, layers: list[dict[str, Any]]) -> bool:
+    return any(layer["times"].get(name, _ABSENT)["refused"] is None for layer in layers)
+
+
+_ABSENT = {"refused": "not installed"}
+
+
+def _header(result: dict[str, Any]) -> list[str]:
+    machine, threads = result["machine"], result["threads"]
+    plural = "" if threads == 1 else "s"
+    method = "" if result["algorithm"] == "auto" else f", algorithm {result['algorithm']}"
+    versions = [
+        f"{name} {peer['version']}" for name, peer in result["peers"].items() if peer["version"]
+    ]
+    return [
+        f"fastconv {machine['version']} on {machine['cpu']}: {machine['isa']}, "
+        f"{threads} thread{plural}, {result['layout']}, {result['dtype']}, "
+        f"precision {result['precision']}{method}, "
+        + ("functions" if result["functional"] else "layers in eval mode"),
+        f"against {', '.join(versions)}" if versions else "against nobody: no peer is installed",
+    ]
+
+
+def _cells(layer: dict[str, Any], racing: list[str]) -> list[str]:
+    ours, ratio = layer["times"][OURS], layer["ratio"]
+    return [
+        layer["name"],
+        layer["text"],
+        digits(ours.get("ms")),
+        digits(ours.get("cold_ms")),
+        *(digits(layer["times"][name].get("ms")) for name in racing),
+        layer["best_peer"] or "-",
+        "-" if ratio is None else f"{ratio:.2f}",
+        _error(ours.get("error")),
+        _error(layer["largest_peer_error"]),
+    ]
+
+
+def _error(error: float | None) -> str:
+    return "-" if error is None else f"{error:.1e}"
+
+
+def _headlines(totals: dict[str, Any]) -> list[str]:
+    if totals["won"] + totals["level"] + totals["lost"] == 0:
+        return []
+    lines = []
+    if totals["geometric_mean"] is not None:
+        lines.append(f"{totals['geometric_mean']:.3f} geometric mean of {totals['counted']} ratios")
+    lines.append(
+        f"{totals['won']} won, {totals['level']} level ({LEVEL} to 1), {totals['lost']} lost"
+    )
+    return lines
+
+
+def _footnotes(result: dict[str, Any]) -> list[str]:
+    effort = result["effort"]
+    runs = "1 run" if effort["runs"] == 1 else f"{effort['runs']} runs"
+    rest = "stopped" if result["stopped_between_turns"] else "left idle"
+    outside = any(layer["name"].startswith(UNCOUNTED) for layer in result["layers"])
+    note = f"; {UNCOUNTED}* is not in the mean" if outside else ""
+    return [
+        "",
+        "ratio: the best peer's time over ours in the same run, above 1 we are faster; median of "
+        f"{runs}{note}.",
+        "ms: fastest call of all, back to back; cold: the fastest that came after "
+        f"{effort['cold_idle'] * 1e3:g} ms idle.",
+        f"Each contestant has a process of its own, {rest} while others run. "
+        "error: max|y - y64| / max|y64|.",
+    ]
+
+
+def _absences(result: dict[str, Any]) -> list[str]:
+    """One line a reason: who is not installed, sits out or failed, and in which layers."""
+    lines = []
+    missing = [name for name, peer in result["peers"].items() if peer["missing"]]
+    for name in missing:
+        lines.append(f"{name} is missing ({result['peers'][name]['missing']})")
+    if missing:
+        lines.append('install the peers: python -m pip install "fastconv[bench]"')
+    reasons: dict[tuple[str, str, bool], list[str]] = {}
+    for layer in result["layers"]:
+        for name, times in layer["times"].items():
+            if times["refused"]:
+                key = name, times["refused"], times["sits_out"]
+                reasons.setdefault(key, []).append(layer["name"])
+    for (name, reason, sits_out), layers in reasons.items():
+        if sits_out:
+            lines.append(f"{name} sits out {len(layers)} of {len(result['layers'])}: {reason}")
+        else:
+            lines.append(f"{name} failed: {reason}: {', '.join(layers)}")
+    return lines

@@ -1,0 +1,48 @@
+"""fastconv in the race: a layer in eval mode, its weights packed once, or the plain function."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import fastconv
+from fastconv import nn
+
+_POOLS = {"max_pool2d": nn.MaxPool2d, "avg_pool2d": nn.AvgPool2d}
+
+
+def version():
+    """Return fastconv's version."""
+    return fastconv.__version__
+
+
+def prepare(job, arrays, threads):
+    """Make the layer, or with "functional" bind the function's arguments."""
+    fastconv.set_num_threads(threads)
+    job = dict(job)
+    op, functional = job.pop("op"), job.pop("functional")
+    algorithm, precision = job.pop("algorithm"), job.pop("precision")
+    settings = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in job.items()
+    }
+    function = getattr(fastconv, op)
+    if op == "conv2d":
+        how = {"algorithm": algorithm, "precision": precision, **settings}
+        if functional:
+            return partial(function, **arrays, **how), _as_it_is
+        layer = _layer(arrays["weight"], arrays["bias"], how)
+    elif functional:
+        return partial(function, **arrays, **settings), _as_it_is
+    else:
+        layer = _POOLS[op](**settings).eval()
+    return partial(layer, arrays["x"]), _as_it_is
+
+
+def _layer(weight, bias, how):
+    channels, per_group, *kernel_size = weight.shape
+    layer = nn.Conv2d(per_group * how["groups"], channels, tuple(kernel_size), **how)
+    layer.weight, layer.bias = weight, bias
+    return layer.eval()
+
+
+def _as_it_is(result):
+    return result
