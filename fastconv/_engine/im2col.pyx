@@ -19,7 +19,7 @@ from .dispatch cimport kernels
 from .im2col_block cimport Blocking, Task, finish, gather_strip, locate_block, multiply
 from .im2col_block cimport packed_group_bytes, packed_panel_at, panel_width, point_at_result
 from .im2col_block cimport point_into_input, point_into_strip
-from .kernels cimport fc_pack_args
+from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, fc_pack_args
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 
 # A sum is built from chains of at most this many multiply-adds; one longer chain loses a digit.
@@ -160,9 +160,11 @@ cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *
     b.copied = merged or not reads_in_place(conv, x, b.element)
     b.rows_out = out.channel == b.element and \
         (residual.data == NULL or residual.channel == b.element)
+    b.fused = b.rows_out and conv.activation in (FC_ACT_NONE, FC_ACT_RELU)
     b.panel = b.kernels.gemm.tile_rows[0] * b.kernels.gemm.lanes
     b.panels = ceil_div(b.group_out, b.panel)
     plan_reduction(b)
+    b.fused = b.fused and b.taps * b.depth > 0
     plan_blocks(b)
     plan_workspace(b)
     op.pack = pack
@@ -239,7 +241,8 @@ cdef int run_task(void *context, index task, int thread) noexcept nogil:
         point_at_result(&t)
     for panel in range(t.first_panel, t.last_panel):
         multiply(&t, panel)
-        finish(&t, panel)
+        if not b.fused:
+            finish(&t, panel)
     return threads.FC_OK
 
 

@@ -12,6 +12,7 @@ cdef struct Blocking:
     bint merged             # kernel rows are single runs
     bint copied             # input is gathered into strips
     bint rows_out           # finish by rows: the result's (and residual's) channels are contiguous
+    bint fused              # the register tile finishes the last chain's sums itself
     index group_in, group_out
     index taps, depth       # the reduction as the tile sees it: taps runs of depth elements
     index taps_per_pass, depth_per_pass

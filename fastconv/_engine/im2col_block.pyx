@@ -219,10 +219,32 @@ cdef void point_around(const Task *t, const char **pointers, index run) noexcept
                         c.dilation[2] * x.space[2])
 
 
+cdef fc_finish_args finish_of(const Task *t, index panel) noexcept nogil:
+    """What happens to a panel's sums, as far as it does not depend on the pixels."""
+    cdef const Blocking *b = t.b
+    cdef index channel = t.group * b.group_out + panel * b.panel
+    cdef fc_finish_args f
+    f.sum_row = panel_width(b, panel) * b.element
+    f.channels = min(b.panel, b.group_out - panel * b.panel)
+    f.epilogue.bias = t.call.bias + channel * b.element if t.call.bias != NULL else NULL
+    f.epilogue.activation = b.conv.activation
+    f.epilogue.alpha = b.conv.alpha
+    f.epilogue.beta = b.conv.beta
+    f.sums = t.workspace + b.sums_at
+    f.pixels = t.count
+    f.row_offset = f.residual_row_offset = channel * b.element
+    f.out_rows = <char **> (t.workspace + b.out_rows_at)
+    f.residual_rows = NULL
+    if t.call.residual.data != NULL:
+        f.residual_rows = <const char **> (t.workspace + b.residual_rows_at)
+    return f
+
+
 cdef void multiply(const Task *t, index panel) noexcept nogil:
     """All passes of one panel over the block: sums[pixel][channel]."""
     cdef const Blocking *b = t.b
     cdef fc_gemm_args g
+    cdef fc_finish_args f = finish_of(t, panel)
     cdef const char **pointers = <const char **> (t.workspace + b.pointers_at)
     cdef char *sums = t.workspace + b.sums_at
     cdef index width = panel_width(b, panel), tap = 0, k, i, rows
@@ -231,6 +253,7 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
     g.c_row = width * b.element
     g.a_step = b.pixels
     g.accumulate = False
+    g.finish = NULL
     g.b = t.call.packed + packed_panel_at(b, t.group, panel)
     if b.taps == 0:
         memset(sums, 0, t.count * g.c_row)
@@ -240,11 +263,14 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
         while k < b.depth:
             g.depth = min(b.depth_per_pass, b.depth - k)
             g.offset = k * b.element
+            if b.fused and tap + g.taps == b.taps and k + g.depth == b.depth:
+                g.finish = &f
             i = 0
             while i < t.count:
                 g.rows = <int> min(rows, t.count - i)
                 g.a = pointers + tap * b.pixels + i
                 g.c = sums + i * g.c_row
+                g.first = i
                 b.kernels.gemm.tile(&g)
                 i += rows
             g.b += g.taps * g.depth * g.c_row
@@ -289,26 +315,11 @@ cdef void finish_planes(const Task *t, fc_finish_args *f, index first_channel) n
 
 
 cdef void finish(const Task *t, index panel) noexcept nogil:
-    cdef const Blocking *b = t.b
-    cdef index channel = t.group * b.group_out + panel * b.panel
-    cdef fc_finish_args f
-    f.sum_row = panel_width(b, panel) * b.element
-    f.channels = min(b.panel, b.group_out - panel * b.panel)
-    f.epilogue.bias = t.call.bias + channel * b.element if t.call.bias != NULL else NULL
-    f.epilogue.activation = b.conv.activation
-    f.epilogue.alpha = b.conv.alpha
-    f.epilogue.beta = b.conv.beta
-    if not b.rows_out:
-        finish_planes(t, &f, channel)
-        return
-    f.sums = t.workspace + b.sums_at
-    f.pixels = t.count
-    f.row_offset = f.residual_row_offset = channel * b.element
-    f.out_rows = <char **> (t.workspace + b.out_rows_at)
-    f.residual_rows = NULL
-    if t.call.residual.data != NULL:
-        f.residual_rows = <const char **> (t.workspace + b.residual_rows_at)
-    b.kernels.finish.rows(&f)
+    cdef fc_finish_args f = finish_of(t, panel)
+    if t.b.rows_out:
+        t.b.kernels.finish.rows(&f)
+    else:
+        finish_planes(t, &f, f.row_offset // t.b.element)
 
 
 cdef void point_at_result(const Task *t) noexcept nogil:

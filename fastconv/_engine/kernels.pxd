@@ -16,35 +16,6 @@ cdef extern from "kernels.h" nogil:
         double alpha
         double beta
 
-    ctypedef struct fc_gemm_args:
-        int rows
-        int vectors
-        int accumulate
-        ptrdiff_t taps
-        ptrdiff_t depth
-        const char *const *a
-        ptrdiff_t a_step
-        ptrdiff_t offset
-        const char *b
-        char *c
-        ptrdiff_t c_row
-
-    ctypedef struct fc_pack_args:
-        const char *weight
-        ptrdiff_t row
-        ptrdiff_t depth
-        ptrdiff_t taps
-        ptrdiff_t channels
-        ptrdiff_t width
-        char *dst
-
-    ctypedef struct fc_gemm_kernels:
-        int lanes
-        int tile_rows[5]
-        void (*tile)(const fc_gemm_args *) noexcept nogil
-        void (*pack)(const fc_pack_args *) noexcept nogil
-        double (*peak)(ptrdiff_t) noexcept nogil
-
     ctypedef struct fc_finish_args:
         const char *sums
         ptrdiff_t sum_row
@@ -61,6 +32,37 @@ cdef extern from "kernels.h" nogil:
         const char *residual
         ptrdiff_t residual_channel
         ptrdiff_t residual_pixel
+
+    ctypedef struct fc_gemm_args:
+        int rows
+        int vectors
+        int accumulate
+        ptrdiff_t taps
+        ptrdiff_t depth
+        const char *const *a
+        ptrdiff_t a_step
+        ptrdiff_t offset
+        const char *b
+        char *c
+        ptrdiff_t c_row
+        const fc_finish_args *finish
+        ptrdiff_t first
+
+    ctypedef struct fc_pack_args:
+        const char *weight
+        ptrdiff_t row
+        ptrdiff_t depth
+        ptrdiff_t taps
+        ptrdiff_t channels
+        ptrdiff_t width
+        char *dst
+
+    ctypedef struct fc_gemm_kernels:
+        int lanes
+        int tile_rows[5]
+        void (*tile)(const fc_gemm_args *) noexcept nogil
+        void (*pack)(const fc_pack_args *) noexcept nogil
+        double (*peak)(ptrdiff_t) noexcept nogil
 
     ctypedef struct fc_gather_args:
         const char *src

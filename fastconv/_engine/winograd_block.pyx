@@ -202,6 +202,7 @@ cdef void multiply_panel(const Task *t, fc_gemm_args *g, index at, char *m, inde
     cdef index width = g.vectors * b.kernels.gemm.lanes * b.element
     cdef index channel = 0, tile, last = first + count
     g.accumulate = False
+    g.finish = NULL
     while channel < b.group_in:
         g.taps = min(CHAIN // b.block, (b.group_in - channel) // b.block)
         g.depth = b.block

@@ -6,6 +6,7 @@
  * last panel of a channel count that is no multiple of the widest. Every row count has its own
  * instance, so a ragged edge costs its share and nothing outside the arrays is touched.
  */
+#include "activation.h"
 #include "kernels.h"
 #include "simd.h"
 
@@ -32,8 +33,43 @@ enum { WIDEST = 2 };
 
 enum { MAX_ROWS = 12 };
 
+typedef vec tile_sums[MAX_ROWS][FC_MAX_VECTORS];
+
+/* The way out from the registers: what finish's rows() does, in the same order. */
+FC_INLINE void finish_sums(const int rows, const int vectors, const fc_gemm_args *g,
+                           tile_sums sum) {
+    const fc_finish_args *f = g->finish;
+    const real *bias = (const real *)f->epilogue.bias;
+    const ptrdiff_t last = f->channels - (vectors - 1) * FC_LANES;
+    if (bias) {
+        FC_UNROLL for (int j = 0; j < vectors; j++) {
+            const real *from = bias + j * FC_LANES;
+            const vec v = j < vectors - 1 ? load(from) : load_upto(from, last);
+            FC_UNROLL for (int i = 0; i < rows; i++) sum[i][j] += v;
+        }
+    }
+    if (f->residual_rows) {
+        FC_UNROLL for (int i = 0; i < rows; i++) {
+            const real *from =
+                (const real *)(f->residual_rows[g->first + i] + f->residual_row_offset);
+            FC_UNROLL for (int j = 0; j < vectors - 1; j++) sum[i][j] += load(from + j * FC_LANES);
+            sum[i][vectors - 1] += load_upto(from + (vectors - 1) * FC_LANES, last);
+        }
+    }
+    if (f->epilogue.activation == FC_ACT_RELU) {
+        FC_UNROLL for (int i = 0; i < rows; i++) {
+            FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = inline_activation(sum[i][j], 1);
+        }
+    }
+    FC_UNROLL for (int i = 0; i < rows; i++) {
+        real *out = (real *)(f->out_rows[g->first + i] + f->row_offset);
+        FC_UNROLL for (int j = 0; j < vectors - 1; j++) store(out + j * FC_LANES, sum[i][j]);
+        store_upto(out + (vectors - 1) * FC_LANES, sum[i][vectors - 1], last);
+    }
+}
+
 FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *g) {
-    vec sum[MAX_ROWS][FC_MAX_VECTORS];
+    tile_sums sum;
     FC_UNROLL for (int i = 0; i < rows; i++) {
         FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = (vec){0};
     }
@@ -59,6 +95,10 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
             const real *c = (const real *)(g->c + i * c_row);
             FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] += load(c + j * FC_LANES);
         }
+    }
+    if (g->finish) {
+        finish_sums(rows, vectors, g, sum);
+        return;
     }
     FC_UNROLL for (int i = 0; i < rows; i++) {
         real *c = (real *)(g->c + i * c_row);

@@ -32,11 +32,29 @@ typedef struct {
     double alpha, beta;
 } fc_epilogue;
 
+/* finish: from a block of sums [pixels][sum_row] to the result, through the epilogue. */
+typedef struct {
+    const char *sums;
+    ptrdiff_t sum_row;
+    ptrdiff_t pixels, channels;
+    fc_epilogue epilogue;
+    /* rows(): where each pixel's channels go, channels contiguous */
+    char *const *out_rows;
+    const char *const *residual_rows; /* NULL without residual */
+    ptrdiff_t row_offset, residual_row_offset;
+    /* planes(): where each channel's pixels go, any strides */
+    char *out;
+    ptrdiff_t out_channel, out_pixel;
+    const char *residual; /* NULL without residual */
+    ptrdiff_t residual_channel, residual_pixel;
+} fc_finish_args;
+
 /* gemm: the register tile.
  *   c[i][j] (+)= sum over t < taps, k < depth of a[t * a_step + i][k] * b[t][k][j]
  * for i < rows <= tile_rows[vectors] and j < vectors * lanes. a points at rows of `depth`
  * contiguous elements, `offset` bytes further on; b is packed without gaps. One fresh chain of
- * taps * depth fused multiply-adds per element, added to c where accumulate is set. */
+ * taps * depth fused multiply-adds per element, added to c where accumulate is set. With `finish`
+ * the sums go on through its rows(), as pixels first and following, and c stays as it was. */
 typedef struct {
     int rows, vectors, accumulate;
     ptrdiff_t taps, depth;
@@ -45,6 +63,8 @@ typedef struct {
     const char *b;
     char *c;
     ptrdiff_t c_row;
+    const fc_finish_args *finish; /* NULL: the sums stay in c; no activation but none and relu */
+    ptrdiff_t first;
 } fc_gemm_args;
 
 /* Pack weights for one panel: dst[(tap * depth + k) * width + j] = w[j * row + (k * taps + tap)],
@@ -63,23 +83,6 @@ typedef struct {
     void (*pack)(const fc_pack_args *);
     double (*peak)(ptrdiff_t rounds); /* runs rounds of independent multiply-adds, returns flops */
 } fc_gemm_kernels;
-
-/* finish: from a block of sums [pixels][sum_row] to the result, through the epilogue. */
-typedef struct {
-    const char *sums;
-    ptrdiff_t sum_row;
-    ptrdiff_t pixels, channels;
-    fc_epilogue epilogue;
-    /* rows(): where each pixel's channels go, channels contiguous */
-    char *const *out_rows;
-    const char *const *residual_rows; /* NULL without residual */
-    ptrdiff_t row_offset, residual_row_offset;
-    /* planes(): where each channel's pixels go, any strides */
-    char *out;
-    ptrdiff_t out_channel, out_pixel;
-    const char *residual; /* NULL without residual */
-    ptrdiff_t residual_channel, residual_pixel;
-} fc_finish_args;
 
 /* Gather pixels into channels-last scratch: dst[p * dst_pixel + c] = src[p * src_pixel + c * src_channel]. */
 typedef struct {
