@@ -139,17 +139,23 @@ cdef void repeat_for_taps(const Blocking *b, const char **pointers, index count,
                 tap += b.pixels
 
 
+cdef inline void point_along(const char **pointers, const char *first, index step,
+                             index count) noexcept nogil:
+    """Pointers `step` bytes apart."""
+    cdef index i
+    for i in range(count):
+        pointers[i] = first + i * step
+
+
 cdef void point_into_strip(const Task *t, const char **pointers) noexcept nogil:
     cdef const Blocking *b = t.b
     cdef const fc_conv *c = &b.conv
     cdef index down = c.stride[1] // b.row_step * b.row_pitch
     cdef index right = c.stride[2] // b.column_step * b.pixel_pitch
-    cdef index i
-    cdef Pixel first = pixel_at(t, t.first), pixel = first
-    for i in range(t.count):
-        pointers[i] = t.workspace + (pixel.row - first.row) * down \
-            + (pixel.column - t.stripe_at) * right
-        next_pixel(t, &pixel)
+    cdef index row
+    for row in range(t.count // t.stripe_width):    # a block of a strip is made of whole rows
+        point_along(pointers + row * t.stripe_width, t.workspace + row * down, right,
+                    t.stripe_width)
     # slices are gathered by tap, rows and columns as they lie (dilation is 1 tap where stepped)
     repeat_for_taps(b, pointers, t.count, b.slice_pitch, c.dilation[1] * b.row_pitch,
                     c.dilation[2] * b.pixel_pitch)
@@ -323,12 +329,16 @@ cdef void finish(const Task *t, index panel) noexcept nogil:
 
 
 cdef void point_at_result(const Task *t) noexcept nogil:
-    cdef char **out = <char **> (t.workspace + t.b.out_rows_at)
-    cdef char **residual = <char **> (t.workspace + t.b.residual_rows_at)
-    cdef Pixel pixel = pixel_at(t, t.first)
-    cdef index i
-    for i in range(t.count):
-        out[i] = address(&t.call.out, &pixel)
-        if t.call.residual.data != NULL:
-            residual[i] = address(&t.call.residual, &pixel)
-        next_pixel(t, &pixel)
+    cdef const fc_view *out = &t.call.out
+    cdef const fc_view *residual = &t.call.residual
+    cdef const char **out_rows = <const char **> (t.workspace + t.b.out_rows_at)
+    cdef const char **residual_rows = <const char **> (t.workspace + t.b.residual_rows_at)
+    cdef Pixel pixel
+    cdef index i = 0, run
+    while i < t.count:
+        pixel = pixel_at(t, t.first + i)
+        run = run_length(t, &pixel, t.count - i)
+        point_along(out_rows + i, address(out, &pixel), out.space[2], run)
+        if residual.data != NULL:
+            point_along(residual_rows + i, address(residual, &pixel), residual.space[2], run)
+        i += run
