@@ -32,7 +32,14 @@ cdef index POINTER_BYTES = 256 << 10
 cdef index STRIPE_COLUMNS = 64
 # Work is cut into up to this many tasks of at least this many operations.
 cdef index TASKS = 64
+cdef index TASKS_PER_THREAD = 8     # this many are enough: a late thread's are done by the others
 cdef double TASK_OPERATIONS = 4e6
+# No block is made smaller than this to balance the tasks.
+cdef index LEAST_PIXELS = 24
+# What a task costs besides its products, in multiply-adds: to begin with, and for each element
+# that it gathers.
+cdef double TASK_PRODUCTS = 5e4
+cdef double GATHERED = 8
 
 
 # ---------------------------------------------------------------- planning
@@ -109,23 +116,55 @@ cdef void plan_in_place(Blocking *b, index most) noexcept:
     b.blocks = ceil_div(pixels, b.pixels)
 
 
-cdef void plan_blocks(Blocking *b) noexcept:
-    """Pixels per block and panels per task, so that there are enough tasks of worthwhile size."""
-    cdef index most = COPIED_BLOCK_PIXELS if b.copied else BLOCK_PIXELS
-    cdef double operations = conv_operations(&b.conv)
-    cdef index wanted = <index> max(1.0, min(<double> TASKS, operations / TASK_OPERATIONS))
-    most = max(8, min(most, POINTER_BYTES // (8 * max(1, b.taps))))
-    while True:
-        if b.copied:
-            plan_copied(b, most)
-        else:
-            plan_in_place(b, most)
-        if b.units * b.blocks * b.conv.groups * b.panels >= wanted or most <= 24:
-            break
-        most = max(24, most // 2)
+cdef index task_count(const Blocking *b) noexcept nogil:
+    return b.conv.groups * b.panel_tasks * b.units * b.blocks
+
+
+cdef void split_panels(Blocking *b, index wanted) noexcept:
+    """Share the panels among tasks until there are `wanted` tasks, or one for every panel."""
     b.panel_tasks = min(b.panels, ceil_div(wanted, max(1, b.units * b.blocks * b.conv.groups)))
     b.panels_per_task = ceil_div(b.panels, b.panel_tasks)
     b.panel_tasks = ceil_div(b.panels, b.panels_per_task)
+
+
+cdef double makespan(const Blocking *b) noexcept:
+    """Multiply-adds of the thread with most to do, and what its tasks cost besides."""
+    cdef index rows = b.kernels.gemm.tile_rows[0]
+    cdef double products = <double> round_up(b.pixels, rows) * min(
+        b.panels_per_task * b.panel, round_up(b.group_out, b.kernels.gemm.lanes))
+    cdef double gathered = strip_bytes(b) / <double> b.element if b.copied else 0
+    return ceil_div(task_count(b), threads.maximum()) \
+        * (products * b.taps * b.depth + GATHERED * gathered + TASK_PRODUCTS)
+
+
+cdef void plan_pixels(Blocking *b, index most, index wanted) noexcept:
+    if b.copied:
+        plan_copied(b, most)
+    else:
+        plan_in_place(b, most)
+    split_panels(b, wanted)
+
+
+cdef void plan_blocks(Blocking *b) noexcept:
+    """Pixels per block and panels per task: enough tasks, and equal work for every thread.
+
+    The one thing that is planned for a number of threads, the present one: it moves no bit.
+    """
+    cdef index most = COPIED_BLOCK_PIXELS if b.copied else BLOCK_PIXELS
+    cdef double operations = conv_operations(&b.conv), least = -1, cost
+    cdef index wanted = <index> max(1.0, min(<double> TASKS, operations / TASK_OPERATIONS))
+    cdef index enough = min(wanted, TASKS_PER_THREAD * threads.maximum()), best, step
+    best = most = max(8, min(most, POINTER_BYTES // (8 * max(1, b.taps))))
+    while True:
+        plan_pixels(b, most, wanted)
+        cost = makespan(b)
+        if task_count(b) >= enough and (least < 0 or cost < least):
+            best, least = most, cost
+        step = b.stripe if b.copied else b.kernels.gemm.tile_rows[0]
+        if most - step < min(LEAST_PIXELS, best):
+            break
+        most -= step
+    plan_pixels(b, best, wanted)
 
 
 cdef void plan_workspace(Blocking *b) noexcept:
@@ -250,6 +289,5 @@ cdef int run(const void *blocking, const fc_call *call) noexcept nogil:
     cdef RunContext r
     r.b = <const Blocking *> blocking
     r.call = call
-    cdef index tasks = r.b.conv.groups * r.b.panel_tasks * r.b.units * r.b.blocks
-    return threads.run(run_task, &r, tasks, conv_operations(&r.b.conv), r.b.conv.flush_denormals,
-                       call.threads)
+    return threads.run(run_task, &r, task_count(r.b), conv_operations(&r.b.conv),
+                       r.b.conv.flush_denormals, call.threads)
