@@ -20,7 +20,7 @@ SLOW_FLOPS = 300_000_000
 def contestants(layer):
     """Names of those who take part in a layer."""
     yield from ("direct", "im2col")
-    if layer.kernel_height == 3 and layer.stride == layer.dilation == layer.groups == 1:
+    if layer.kernel_height == 3 and layer.stride == layer.groups == 1:
         yield "winograd"
     if layer.flops <= SLOW_FLOPS:
         yield "numpy"

@@ -9,7 +9,7 @@ gives the same bits) everywhere on one machine. Each way carries the reason for 
     direct     planes      single planes: vectors along the width
     direct     depthwise   one channel a group, channels last: vectors along the channels
     im2col     pointers    implicit GEMM through pointers to pixels
-    winograd   F(m,3)      3-wide stride-1 kernels with fewer multiplications
+    winograd   F(m,3)      3-wide stride-1 kernels of any dilation with fewer multiplications
 """
 
 import math
@@ -129,8 +129,6 @@ def winograd_refusal(p, precision):
         return 'precision "highest" keeps to direct and im2col'
     if any(s != 1 for s in p.stride):
         return f"it needs stride 1, got stride {trimmed(p.stride)}"
-    if any(d != 1 for d, k in zip(p.dilation, p.kernel, strict=True) if k > 1):
-        return f"it needs dilation 1, got dilation {trimmed(p.dilation)}"
     if p.kernel not in ((1, 3, 3), (1, 1, 3), (1, 3, 1)):
         return f"it needs a 3x3, 1x3 or 3x1 kernel, got {'x'.join(map(str, trimmed(p.kernel)))}"
     return None
@@ -147,13 +145,18 @@ def winograd_tile(p):
     """Output tile m of the cheapest F(m, 3), or 0 where implicit GEMM costs less."""
     if p.group_in < p.lanes or p.group_out < p.lanes:
         return 0
-    size = p.out_size[1:]
-    images = p.batch * p.out_size[0]
-    tile = choose_tile(size, p.group_in, p.group_out, images, p.kernel[1:])
-    winograd = cost(tile, size, p.group_in, p.group_out, images, p.kernel[1:])
+    shape = winograd_shape(p)
+    tile = choose_tile(*shape)
+    winograd = cost(tile, *shape)
     if not p.packed:
         winograd += TRANSFORM_WEIGHT * p.group_in * p.group_out
     return tile if winograd < gemm_cost(p) else 0
+
+
+def winograd_shape(p):
+    """What `winograd_cost` asks about a problem: a volume's slices are images."""
+    images = p.batch * p.out_size[0]
+    return p.out_size[1:], p.group_in, p.group_out, images, p.kernel[1:], p.dilation[1:]
 
 
 def gemm_cost(p):
@@ -186,7 +189,7 @@ def choose(p, algorithm, precision, exact=False):
     if algorithm == "winograd":
         if refusal:
             raise ValueError(f'{p.op}: algorithm="winograd" cannot run this: {refusal}')
-        tile = choose_tile(p.out_size[1:], p.group_in, p.group_out, p.batch, p.kernel[1:])
+        tile = choose_tile(*winograd_shape(p))
         return Choice("winograd", f"F({tile},3)", tile, "asked for")
     if algorithm == "direct":
         return choose_direct(p)._replace(reason="asked for")
@@ -206,7 +209,9 @@ def choose_auto(p, refusal, exact):
     if not refusal and not exact:
         tile = winograd_tile(p)
         if tile:
-            reason = f"3-wide, stride 1, {p.group_in} -> {p.group_out} channels: F({tile},3) saves "
-            return Choice("winograd", f"F({tile},3)", tile, reason + "multiplications")
+            apart = "" if max(p.dilation) == 1 else f"dilation {trimmed(p.dilation)}, "
+            channels = f"{p.group_in} -> {p.group_out} channels"
+            reason = f"3-wide, stride 1, {apart}{channels}: F({tile},3) saves multiplications"
+            return Choice("winograd", f"F({tile},3)", tile, reason)
     why = refusal if refusal and p.kernel[1:] == (3, 3) else "dense channels: implicit GEMM"
     return Choice("im2col", "pointers", 0, why)

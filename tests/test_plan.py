@@ -23,7 +23,9 @@ CHOICES = [
     ({"kernel": (1, 1, 1)}, "im2col", "pointers"),
     ({"kernel": (1, 5, 5)}, "im2col", "pointers"),
     ({"stride": (1, 2, 2)}, "im2col", "pointers"),
-    ({"dilation": (1, 2, 2)}, "im2col", "pointers"),
+    ({"dilation": (1, 2, 2)}, "winograd", "F(4,3)"),
+    ({"dilation": (1, 12, 12)}, "winograd", "F("),
+    ({"dilation": (1, 60, 60)}, "im2col", "pointers"),  # each output is a grid of its own
     ({"kernel": (3, 3, 3)}, "im2col", "pointers"),
     ({"in_channels": 3}, "direct", "rows"),
     ({"in_channels": 1}, "direct", "planes"),
@@ -48,6 +50,12 @@ def test_highest_precision_and_integers_leave_winograd_out():
     assert plan.choose(problem(), "auto", "medium").algorithm == "winograd"
 
 
+def test_the_reason_names_a_dilation():
+    assert "stride 1, 64 -> 64 channels: F(" in plan.choose(problem(), "auto", "high").reason
+    apart = plan.choose(problem(dilation=(1, 2, 3)), "auto", "high")
+    assert "stride 1, dilation (2, 3), 64 -> 64 channels: F(" in apart.reason
+
+
 def test_packing_counts_where_every_call_packs():
     """Few pixels: transforming the kernels costs more than it saves, unless it is done once."""
     few = problem(in_channels=256, out_channels=256, out_size=(1, 14, 14))
@@ -70,7 +78,6 @@ def test_what_is_asked_for_is_done(algorithm):
         ({"kernel": (1, 1, 5)}, "high", "got 1x5"),
         ({"stride": (1, 2, 1)}, "high", "stride 1, got stride (2, 1)"),
         ({"stride": (2, 1, 1)}, "high", "stride 1, got stride (2, 1, 1)"),
-        ({"dilation": (1, 1, 3)}, "high", "dilation 1, got dilation (1, 3)"),
         ({}, "highest", '"highest" keeps to direct and im2col'),
     ],
     ids=str,

@@ -12,10 +12,15 @@ are numbered through all images; a block of them goes through all three steps wh
 cache. With few tiles for the threads, V is made once for all of them (`shared`), and the tasks
 are the products of some output channels each, so that every weight is read by one thread only.
 
+A dilated convolution is d grids along an axis, each of every d-th pixel and undilated by itself;
+all their tiles are numbered together, and a dilation is only a longer step in the arrays.
+
 Channels-last input is read where it lies, tiles at an edge and any other input through a
 zero-padded channels-last copy of a strip. NaN and infinity spread over the tile that they fall in,
-m + 2 inputs to m outputs wide, and no further.
+m + 2 inputs to m outputs wide (of a grid, where there is a dilation), and no further.
 """
+
+from .winograd_cost import tiles_along
 
 from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
@@ -24,7 +29,7 @@ from .kernels cimport FC_ACT_NONE, FC_ACT_RELU
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .winograd_block cimport TABLE_BYTES, TAPS, Blocking, Task, multiply
 from .winograd_block cimport packed_group_bytes, packed_panel_at, panel_start, panel_width
-from .winograd_block cimport point_into_v, transform_input, transform_output
+from .winograd_block cimport point_into_v, strip_of, transform_input, transform_output
 from .winograd_kernels cimport fc_winograd_filter_args
 
 # V's channels come in blocks of this many, a row group's rows one after the other; few channels
@@ -54,7 +59,7 @@ cdef inline index odd_lines(index bytes) noexcept nogil:
 
 # ---------------------------------------------------------------- planning
 
-cdef void plan_tiles(Blocking *b, index tile) noexcept:
+cdef void plan_tiles(Blocking *b, index tile) except *:
     cdef const fc_conv *c = &b.conv
     cdef index points = tile + TAPS - 1
     b.axes = 1 if c.kernel[1] == TAPS and c.kernel[2] == TAPS else 0
@@ -64,11 +69,16 @@ cdef void plan_tiles(Blocking *b, index tile) noexcept:
     b.tile_width = tile if c.kernel[2] == TAPS else 1
     b.in_height = b.tile_height + c.kernel[1] - 1
     b.in_width = b.tile_width + c.kernel[2] - 1
-    b.tiles_down = ceil_div(c.out_size[1], b.tile_height)
-    b.tiles_across = ceil_div(c.out_size[2], b.tile_width)
+    b.dilation_down = c.dilation[1] if c.kernel[1] == TAPS else 1
+    b.dilation_across = c.dilation[2] if c.kernel[2] == TAPS else 1
+    b.tiles_down = tiles_along(c.out_size[1], b.tile_height, b.dilation_down)
+    b.tiles_across = tiles_along(c.out_size[2], b.tile_width, b.dilation_across)
     # an empty batch is planned like any other, and never run
     b.tiles = max(1, c.batch * c.out_size[0] * b.tiles_down * b.tiles_across)
+    b.tile_step = b.tile_width if b.dilation_across == 1 else 1
     b.run = min(b.tiles_across, max(1, RUN_COLUMNS // b.tile_width))
+    if b.dilation_across > 1:
+        b.run = min(b.run, b.dilation_across)
 
 
 cdef void plan_channels(Blocking *b) noexcept:
@@ -104,7 +114,7 @@ cdef void plan_workspace(Blocking *b) noexcept:
 
     V comes last: the threads' Vs lie side by side and can be used as one.
     """
-    cdef index strip = b.in_height * (b.run * b.tile_width + TAPS - 1) * b.strip * b.element
+    cdef index strip = b.in_height * strip_of(b, b.run, b.in_width).width * b.strip * b.element
     cdef index sums = b.run * b.tile_height * b.tile_width \
         * (b.kernels.gemm.lanes * b.element + 2 * sizeof(void *))
     cdef index most

@@ -19,7 +19,9 @@ cdef struct Blocking:
     index group_in, group_out
     index points
     index tile_height, tile_width, in_height, in_width   # outputs and inputs of a tile
+    index dilation_down, dilation_across                 # of its pixels: 1 where there is one tap
     index tiles_down, tiles_across, tiles                # of a plane; of all planes
+    index tile_step         # columns from a tile of a run to the next
     index run               # tiles of a run at most
     index rows, block       # tiles of a row group, channels of a block of V
     index v_row, v_block, v_group                        # bytes
@@ -31,6 +33,13 @@ cdef struct Blocking:
     bint rows_out           # the result's (and the residual's) channels are contiguous
     bint fused              # the output transform can finish
     index scratch_at, m_at, v_at, workspace              # v_at: also the bytes before V
+
+
+cdef struct Strip:
+    # A row of a run's pixels, side by side in scratch: `stretch` pixels that are so in the picture
+    # too, then as many a dilation further on.
+    index width, stretch    # pixels
+    index pixel, tile       # scratch pixels to the next pixel of a tile, to the next tile
 
 
 cdef struct Task:
@@ -70,6 +79,9 @@ cdef inline index packed_panel_at(const Blocking *b, index group, index panel) n
     return group * packed_group_bytes(b) \
         + panel_start(b, panel) * b.points * b.group_in * b.element
 
+
+# A row of tiles of a run, so many pixels of each across.
+cdef Strip strip_of(const Blocking *b, index tiles, index pixels) noexcept nogil
 
 # Some channels of tiles [first, first + count) into V.
 cdef void transform_input(const Task *t, index first, index count, index channel,

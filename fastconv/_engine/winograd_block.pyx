@@ -6,9 +6,16 @@
 The steps in brackets are taken where channels are not contiguous, at the image's edges, and for
 activations that the output kernel does not know. Tiles are handled in runs: tiles of one tile row
 beside each other.
+
+With a dilation d the picture is d grids along an axis, each of every d-th pixel and convolved by
+itself. Tiles of all grids are numbered together, in the order of their first outputs:
+
+    outputs along a row, F(2,3), d = 3     0 1 2 0 1 2 3 4 5 3 4 5 6 7 8 6
+                                           |-----------|
+                                           tiles 0, 1, 2: a run, one column from tile to tile
 """
 
-from .arithmetic cimport ceil_div, index
+from .arithmetic cimport ceil_div, clamp, index
 from .kernels cimport FC_ACT_RELU, fc_finish_args, fc_gather_args, fc_gemm_args
 from .op cimport fc_view
 from .winograd_kernels cimport fc_winograd_input_args, fc_winograd_output_args
@@ -22,16 +29,26 @@ cdef struct Run:
     index in_depth, in_row, in_column
 
 
+cdef inline index first_output(index tile, index size, index dilation) noexcept nogil:
+    """Where along an axis a tile begins; its outputs are a dilation apart."""
+    return tile // dilation * size * dilation + tile % dilation
+
+
 cdef Run run_at(const Blocking *b, index tile, index left) noexcept nogil:
-    """The run that begins with a tile: it ends with the tile row, the block or a full run."""
+    """The run that begins with a tile: it ends with the tile row, the block or a full run.
+
+    With a dilation it also ends where all grids have had their turn.
+    """
     cdef Run r
     cdef index plane = tile // (b.tiles_down * b.tiles_across)
-    cdef index across = tile % b.tiles_across
+    cdef index down = tile // b.tiles_across % b.tiles_down, across = tile % b.tiles_across
     r.image = plane // b.conv.out_size[0]
     r.depth = plane % b.conv.out_size[0]
-    r.row = tile // b.tiles_across % b.tiles_down * b.tile_height
-    r.column = across * b.tile_width
+    r.row = first_output(down, b.tile_height, b.dilation_down)
+    r.column = first_output(across, b.tile_width, b.dilation_across)
     r.tiles = min(min(b.run, left), b.tiles_across - across)
+    if b.dilation_across > 1:
+        r.tiles = min(r.tiles, b.dilation_across - across % b.dilation_across)
     r.in_depth = r.depth - b.conv.pad[0]
     r.in_row = r.row - b.conv.pad[1]
     r.in_column = r.column - b.conv.pad[2]
@@ -48,33 +65,69 @@ cdef inline bint inside(index at, index size) noexcept nogil:
     return 0 <= at < size
 
 
-cdef void copy_strip(const Task *t, const Run *r, index columns, index channel,
-                     index channels) noexcept nogil:
-    """Input that a run's tiles see into channels-last scratch, zeros outside."""
-    cdef const Blocking *b = t.b
-    cdef const fc_conv *c = &b.conv
+cdef Strip strip_of(const Blocking *b, index tiles, index pixels) noexcept nogil:
+    """A row of tiles of a run, so many pixels of each across."""
+    cdef Strip s
+    if b.dilation_across == 1:
+        s.pixel = 1
+        s.tile = b.tile_step
+        s.width = s.stretch = (tiles - 1) * b.tile_step + pixels
+    else:
+        s.pixel = tiles
+        s.tile = 1
+        s.width = tiles * pixels
+        # all grids together leave no gap
+        s.stretch = s.width if tiles == b.dilation_across else tiles
+    return s
+
+
+cdef void clip(const Blocking *b, Strip *s, index columns) noexcept nogil:
+    """Keep the pixels of a strip's first columns of the picture: they come first in scratch."""
+    if s.stretch < s.width:
+        columns = columns // b.dilation_across * s.stretch \
+            + min(s.stretch, columns % b.dilation_across)
+    s.width = min(s.width, columns)
+
+
+cdef void copy_stretch(const Task *t, fc_gather_args *g, const Run *r, index row,
+                       index column) noexcept nogil:
+    """Input pixels beside each other into scratch, zeros outside."""
+    cdef const fc_conv *c = &t.b.conv
     cdef const fc_view *x = &t.call.x
-    cdef index pitch = b.strip * b.element, row
-    cdef index before = min(columns, max(0, -r.in_column))
-    cdef index end = max(before, min(columns, c.in_size[2] - r.in_column))
-    cdef char *dst = t.workspace + b.scratch_at
+    cdef fc_gather_args part = g[0]
+    cdef index before = clamp(-column, 0, g.pixels)
+    cdef index end = clamp(c.in_size[2] - column, before, g.pixels)
+    if before == end or not inside(r.in_depth, c.in_size[0]) or not inside(row, c.in_size[1]):
+        memset(g.dst, 0, g.pixels * g.dst_pixel)
+        return
+    memset(g.dst, 0, before * g.dst_pixel)
+    part.src += address(x, r.image, r.in_depth, row, column + before) - x.data
+    part.dst += before * g.dst_pixel
+    part.pixels = end - before
+    t.b.kernels.finish.gather(&part)
+    memset(g.dst + end * g.dst_pixel, 0, (g.pixels - end) * g.dst_pixel)
+
+
+cdef void copy_strip(const Task *t, const Run *r, const Strip *s, index channel,
+                     index channels) noexcept nogil:
+    """Input that a run's tiles see into channels-last scratch."""
+    cdef const Blocking *b = t.b
+    cdef index row, at
     cdef fc_gather_args g
-    g.src_pixel = x.space[2]
-    g.src_channel = x.channel
-    g.pixels = end - before
+    g.src = t.call.x.data + channel * t.call.x.channel
+    g.src_pixel = t.call.x.space[2]
+    g.src_channel = t.call.x.channel
     g.channels = channels
-    g.dst_pixel = pitch
-    for row in range(r.in_row, r.in_row + b.in_height):
-        if not inside(r.in_depth, c.in_size[0]) or not inside(row, c.in_size[1]):
-            memset(dst, 0, columns * pitch)
-        else:
-            memset(dst, 0, before * pitch)
-            g.src = address(x, r.image, r.in_depth, row, r.in_column + before) \
-                + channel * x.channel
-            g.dst = dst + before * pitch
-            b.kernels.finish.gather(&g)
-            memset(dst + end * pitch, 0, (columns - end) * pitch)
-        dst += columns * pitch
+    g.dst = t.workspace + b.scratch_at
+    g.dst_pixel = b.strip * b.element
+    for row in range(b.in_height):
+        at = 0
+        while at < s.width:
+            g.pixels = min(s.stretch, s.width - at)
+            copy_stretch(t, &g, r, r.in_row + row * b.dilation_down,
+                         r.in_column + at // s.stretch * b.dilation_across)
+            g.dst += g.pixels * g.dst_pixel
+            at += g.pixels
 
 
 cdef inline index pixel_step(const Blocking *b, index row, index pixel) noexcept nogil:
@@ -87,15 +140,15 @@ cdef void transform_copied(const Task *t, fc_winograd_input_args *a, const Run *
     """Some channels of a run's tiles by way of scratch."""
     cdef const Blocking *b = t.b
     cdef index pitch = b.strip * b.element, last = channel + channels
-    cdef index columns = (r.tiles - 1) * b.tile_width + b.in_width
+    cdef Strip s = strip_of(b, r.tiles, b.in_width)
     a.src = t.workspace + b.scratch_at
-    a.src_row = columns * pitch
-    a.src_pixel = pixel_step(b, a.src_row, pitch)
-    a.src_tile = b.tile_width * pitch
+    a.src_row = s.width * pitch
+    a.src_pixel = pixel_step(b, a.src_row, s.pixel * pitch)
+    a.src_tile = s.tile * pitch
     while channel < last:
         a.first_channel = channel
         a.channels = min(b.strip, last - channel)
-        copy_strip(t, r, columns, t.group * b.group_in + channel, a.channels)
+        copy_strip(t, r, &s, t.group * b.group_in + channel, a.channels)
         b.kernels.winograd.input[b.axes][b.form](a)
         channel += b.strip
 
@@ -106,9 +159,9 @@ cdef void transform_in_place(const Task *t, fc_winograd_input_args *a, const Run
     cdef const fc_view *x = &t.call.x
     a.src = address(x, r.image, r.in_depth, r.in_row, r.in_column) \
         + (t.group * b.group_in + channel) * b.element
-    a.src_row = x.space[1]
-    a.src_pixel = pixel_step(b, x.space[1], x.space[2])
-    a.src_tile = b.tile_width * x.space[2]
+    a.src_row = b.dilation_down * x.space[1]
+    a.src_pixel = pixel_step(b, a.src_row, b.dilation_across * x.space[2])
+    a.src_tile = b.tile_step * x.space[2]
     a.first_channel = channel
     a.channels = channels
     b.kernels.winograd.input[b.axes][b.form](a)
@@ -118,16 +171,18 @@ cdef index tiles_inside(const Task *t, const Run *r, index *first) noexcept nogi
     """How many of a run's tiles lie inside channels-last input, and the first one of them."""
     cdef const Blocking *b = t.b
     cdef const fc_conv *c = &b.conv
+    cdef index down = (b.in_height - 1) * b.dilation_down + 1
+    cdef index across = (b.in_width - 1) * b.dilation_across + 1
     cdef index end
     first[0] = 0
     if not b.in_place or not inside(r.in_depth, c.in_size[0]) or r.in_row < 0 \
-            or r.in_row + b.in_height > c.in_size[1]:
+            or r.in_row + down > c.in_size[1]:
         return 0
     if r.in_column < 0:
-        first[0] = ceil_div(-r.in_column, b.tile_width)
-    if c.in_size[2] < r.in_column + b.in_width:
+        first[0] = ceil_div(-r.in_column, b.tile_step)
+    if c.in_size[2] < r.in_column + across:
         return 0
-    end = min(r.tiles, (c.in_size[2] - r.in_column - b.in_width) // b.tile_width + 1)
+    end = min(r.tiles, (c.in_size[2] - r.in_column - across) // b.tile_step + 1)
     return max(0, end - first[0])
 
 
@@ -137,7 +192,7 @@ cdef void transform_part(const Task *t, fc_winograd_input_args *a, const Run *r,
     cdef Run part = r[0]
     if tiles <= 0:
         return
-    part.in_column += first * t.b.tile_width
+    part.in_column += first * t.b.tile_step
     part.tiles = a.tiles = tiles
     a.first_tile += first
     if in_place:
@@ -249,29 +304,31 @@ cdef void write_in_place(const Task *t, fc_winograd_output_args *a, const Run *r
     cdef const fc_view *out = &t.call.out
     cdef const fc_view *residual = &t.call.residual
     a.dst = address(out, r.image, r.depth, r.row, r.column) + channel * b.element
-    a.dst_row = out.space[1]
-    a.dst_pixel = pixel_step(b, out.space[1], out.space[2])
-    a.dst_tile = b.tile_width * out.space[2]
+    a.dst_row = b.dilation_down * out.space[1]
+    a.dst_pixel = pixel_step(b, a.dst_row, b.dilation_across * out.space[2])
+    a.dst_tile = b.tile_step * out.space[2]
     a.bias = t.call.bias + channel * b.element if t.call.bias != NULL else NULL
     a.relu = b.conv.activation == FC_ACT_RELU
     if residual.data != NULL:
         a.residual = address(residual, r.image, r.depth, r.row, r.column) + channel * b.element
-        a.residual_row = residual.space[1]
-        a.residual_pixel = pixel_step(b, residual.space[1], residual.space[2])
-        a.residual_tile = b.tile_width * residual.space[2]
+        a.residual_row = b.dilation_down * residual.space[1]
+        a.residual_pixel = pixel_step(b, a.residual_row, b.dilation_across * residual.space[2])
+        a.residual_tile = b.tile_step * residual.space[2]
     b.kernels.winograd.output[b.axes][b.form](a)
 
 
-cdef void point_at_result(const Task *t, fc_finish_args *f, const Run *r, index height,
-                          index width) noexcept nogil:
+cdef void point_at_result(const Task *t, fc_finish_args *f, const Run *r, const Strip *s,
+                          index height) noexcept nogil:
     """Where each pixel of a run lies, for a result whose channels are contiguous."""
     cdef const Blocking *b = t.b
-    cdef index room = b.run * b.tile_height * b.tile_width, row, column
+    cdef index room = b.run * b.tile_height * b.tile_width, line, at, row, column
     cdef char **out = <char **> (t.workspace + b.scratch_at + room * f.sum_row)
     cdef const char **residual = <const char **> (out + room)
     f.pixels = 0
-    for row in range(r.row, r.row + height):
-        for column in range(r.column, r.column + width):
+    for line in range(height):
+        row = r.row + line * b.dilation_down
+        for at in range(s.width):
+            column = r.column + at // s.stretch * b.dilation_across + at % s.stretch
             out[f.pixels] = address(&t.call.out, r.image, r.depth, row, column)
             if t.call.residual.data != NULL:
                 residual[f.pixels] = address(&t.call.residual, r.image, r.depth, row, column)
@@ -280,50 +337,64 @@ cdef void point_at_result(const Task *t, fc_finish_args *f, const Run *r, index 
     f.residual_rows = residual if t.call.residual.data != NULL else NULL
 
 
-cdef inline bint dense_rows(const fc_view *view, index width) noexcept nogil:
-    return view.data == NULL or view.space[1] == width * view.space[2]
+cdef void finish_stretch(const Task *t, fc_finish_args *f, const Run *r, index row, index column,
+                         index channel) noexcept nogil:
+    """Pixels beside each other from scratch to a result of any strides; moves f.sums on."""
+    cdef const fc_view *residual = &t.call.residual
+    f.out = address(&t.call.out, r.image, r.depth, row, column) + channel * f.out_channel
+    if residual.data != NULL:
+        f.residual = address(residual, r.image, r.depth, row, column) \
+            + channel * f.residual_channel
+    t.b.kernels.finish.planes(f)
+    f.sums += f.pixels * f.sum_row
 
 
-cdef void finish_planes(const Task *t, fc_finish_args *f, const Run *r, index height, index width,
-                        index channel) noexcept nogil:
+cdef inline bint dense_rows(const fc_view *view, index dilation, index width) noexcept nogil:
+    return view.data == NULL or dilation * view.space[1] == width * view.space[2]
+
+
+cdef void finish_planes(const Task *t, fc_finish_args *f, const Run *r, const Strip *s,
+                        index height, index channel) noexcept nogil:
     """Scratch to a result of any strides: a channel's rows, all at once where they touch."""
     cdef const fc_view *out = &t.call.out
     cdef const fc_view *residual = &t.call.residual
-    cdef index row = r.row, rows = 1
-    if dense_rows(out, width) and dense_rows(residual, width):
-        rows = height
+    cdef index line = 0, lines = 1, at
+    if s.stretch >= s.width and dense_rows(out, t.b.dilation_down, s.width) \
+            and dense_rows(residual, t.b.dilation_down, s.width):
+        lines = height
     f.out_channel = out.channel
     f.out_pixel = out.space[2]
     f.residual_channel = residual.channel
     f.residual_pixel = residual.space[2]
     f.residual = NULL
-    f.pixels = rows * width
-    while row < r.row + height:
-        f.out = address(out, r.image, r.depth, row, r.column) + channel * out.channel
-        if residual.data != NULL:
-            f.residual = address(residual, r.image, r.depth, row, r.column) \
-                + channel * residual.channel
-        t.b.kernels.finish.planes(f)
-        f.sums += f.pixels * f.sum_row
-        row += rows
+    while line < height:
+        at = 0
+        while at < s.width:
+            f.pixels = lines * min(s.stretch, s.width - at)
+            finish_stretch(t, f, r, r.row + line * t.b.dilation_down,
+                           r.column + at // s.stretch * t.b.dilation_across, channel)
+            at += s.stretch
+        line += lines
 
 
 cdef void write_copied(const Task *t, fc_winograd_output_args *a, const Run *r, index height,
-                       index width, index channel) noexcept nogil:
+                       index channel) noexcept nogil:
     """Output transform to dense channels-last scratch, a vector of channels, and out from there."""
     cdef const Blocking *b = t.b
     cdef index lanes = b.kernels.gemm.lanes, last = channel + a.channels
+    cdef Strip s = strip_of(b, r.tiles, b.tile_width)
     cdef fc_finish_args f
+    clip(b, &s, b.conv.out_size[2] - r.column)
     f.sum_row = lanes * b.element
     f.epilogue.activation = b.conv.activation
     f.epilogue.alpha = b.conv.alpha
     f.epilogue.beta = b.conv.beta
     a.dst = t.workspace + b.scratch_at
-    a.dst_row = width * f.sum_row
-    a.dst_pixel = pixel_step(b, a.dst_row, f.sum_row)
-    a.dst_tile = b.tile_width * f.sum_row
+    a.dst_row = s.width * f.sum_row
+    a.dst_pixel = pixel_step(b, a.dst_row, s.pixel * f.sum_row)
+    a.dst_tile = s.tile * f.sum_row
     if b.rows_out:
-        point_at_result(t, &f, r, height, width)
+        point_at_result(t, &f, r, &s, height)
     while channel < last:
         a.channels = lanes
         b.kernels.winograd.output[b.axes][b.form](a)
@@ -334,7 +405,7 @@ cdef void write_copied(const Task *t, fc_winograd_output_args *a, const Run *r, 
             f.row_offset = f.residual_row_offset = channel * b.element
             b.kernels.finish.rows(&f)
         else:
-            finish_planes(t, &f, r, height, width, channel)
+            finish_planes(t, &f, r, &s, height, channel)
         a.src += f.sum_row
         channel += lanes
 
@@ -343,7 +414,7 @@ cdef void transform_output(const Task *t, index first, index count, index slab) 
     """A slab of M through the inverse transform and the epilogue."""
     cdef const Blocking *b = t.b
     cdef const fc_conv *c = &b.conv
-    cdef index channel = panel_start(b, first_panel(b, slab)), done = 0, height, width
+    cdef index channel = panel_start(b, first_panel(b, slab)), done = 0, height
     cdef index channels = min(b.group_out, panel_start(b, first_panel(b, slab + 1))) - channel
     cdef fc_winograd_output_args a
     cdef Run r
@@ -351,14 +422,14 @@ cdef void transform_output(const Task *t, index first, index count, index slab) 
     a.src_tile = b.m_row
     while done < count:
         r = run_at(b, first + done, count - done)
-        height = min(b.tile_height, c.out_size[1] - r.row)
-        width = min(r.tiles * b.tile_width, c.out_size[2] - r.column)
+        height = min(b.tile_height, ceil_div(c.out_size[1] - r.row, b.dilation_down))
         a.src = t.workspace + b.m_at + done * b.m_row
         a.tiles = r.tiles
         a.channels = channels
         a.height = height
-        a.width = width
-        a.tile_width = b.tile_width
+        a.width = c.out_size[2] - r.column
+        a.tile_width = b.tile_step
+        a.dilation = b.dilation_across
         if b.tile_width == 1:
             a.width = height
             a.tile_width = 0
@@ -367,5 +438,5 @@ cdef void transform_output(const Task *t, index first, index count, index slab) 
         if b.fused:
             write_in_place(t, &a, &r, t.group * b.group_out + channel)
         else:
-            write_copied(t, &a, &r, height, width, t.group * b.group_out + channel)
+            write_copied(t, &a, &r, height, t.group * b.group_out + channel)
         done += r.tiles

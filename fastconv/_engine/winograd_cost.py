@@ -4,7 +4,7 @@ In:  shapes. Out: a cost in multiply-adds, and the cheapest tile. Pure, and blin
 threads, so that the same call takes the same tile (and gives the same bits) everywhere.
 """
 
-from math import ceil, prod
+from math import prod
 
 TAPS = 3
 # Multiply-adds that cost as much as ...
@@ -15,7 +15,18 @@ WEIGHT = 8  # ... reading one transformed weight: few tiles are bound by it
 CHOICES = {1: (2, 4, 6), 2: (2, 4)}
 
 
-def cost(tile, out_size, in_channels, out_channels, batch=1, kernel=(3, 3)):
+def tiles_along(size, tile, dilation):
+    """Tiles of so many outputs along an axis; with a dilation d, of d grids of every d-th output.
+
+    Returns
+    -------
+    int
+    """
+    span = tile * dilation
+    return size // span * dilation + min(dilation, size % span)
+
+
+def cost(tile, out_size, in_channels, out_channels, batch=1, kernel=(3, 3), dilation=(1, 1)):
     """Cost of a convolution by F(tile, 3), in multiply-adds.
 
     Parameters
@@ -29,20 +40,23 @@ def cost(tile, out_size, in_channels, out_channels, batch=1, kernel=(3, 3)):
     batch : int
     kernel : tuple of int
         (3, 3), (1, 3) or (3, 1).
+    dilation : tuple of int
+        Of no meaning along an axis of one tap.
 
     Returns
     -------
     int
     """
     axes = [tile if taps == TAPS else 1 for taps in kernel]
-    tiles = batch * prod(ceil(size / m) for size, m in zip(out_size, axes, strict=True))
+    steps = [d if taps == TAPS else 1 for d, taps in zip(dilation, kernel, strict=True)]
+    tiles = batch * prod(map(tiles_along, out_size, axes, steps))
     points = prod(m + taps - 1 for m, taps in zip(axes, kernel, strict=True))
     multiply = points * in_channels * out_channels * (tiles + WEIGHT)
     transform = PIXEL_CHANNEL * tiles * prod(axes) * (in_channels + out_channels)
     return multiply + transform
 
 
-def choose_tile(out_size, in_channels, out_channels, batch=1, kernel=(3, 3)):
+def choose_tile(out_size, in_channels, out_channels, batch=1, kernel=(3, 3), dilation=(1, 1)):
     """Cheapest tile of F(tile, 3) that is accurate enough; parameters as for `cost`.
 
     Returns
@@ -52,5 +66,5 @@ def choose_tile(out_size, in_channels, out_channels, batch=1, kernel=(3, 3)):
     """
     return min(
         CHOICES[kernel.count(TAPS)],
-        key=lambda tile: cost(tile, out_size, in_channels, out_channels, batch, kernel),
+        key=lambda tile: cost(tile, out_size, in_channels, out_channels, batch, kernel, dilation),
     )

@@ -30,6 +30,7 @@ cdef extern from "winograd.h" nogil:
         ptrdiff_t height
         ptrdiff_t width
         ptrdiff_t tile_width
+        ptrdiff_t dilation
         const char *bias
         const char *residual
         ptrdiff_t residual_row

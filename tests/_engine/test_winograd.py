@@ -12,7 +12,7 @@ import pytest
 import fastconv
 from fastconv import plan, reference
 from fastconv._engine import dispatch, winograd_matrices
-from fastconv._engine.winograd_cost import CHOICES, choose_tile, cost
+from fastconv._engine.winograd_cost import CHOICES, choose_tile, cost, tiles_along
 from fastconv.functional import _convolve
 from fastconv.functional._cache import BoundedCache
 from fastconv.functional.conv import conv1d, conv2d, conv3d, conv_transpose2d, prepare_conv
@@ -130,6 +130,27 @@ def test_cost_counts_one_axis():
     assert along == down < cost(4, (1, 400), 32, 32, 1, (3, 3))
 
 
+@pytest.mark.parametrize("dilation", [1, 2, 3, 12, 100])
+@pytest.mark.parametrize("m", TILES)
+def test_tiles_cover_each_grid(m, dilation):
+    for size in range(1, 80):
+        grids = [len(range(first, size, dilation)) for first in range(dilation)]
+        assert tiles_along(size, m, dilation) == sum(-(-grid // m) for grid in grids)
+
+
+def test_cost_counts_the_tiles_of_all_grids():
+    apart = {"dilation": (2, 2)}
+    assert cost(4, (32, 32), 64, 64, **apart) == cost(4, (32, 32), 64, 64)
+    assert cost(4, (28, 28), 64, 64, **apart) > cost(4, (28, 28), 64, 64)  # 14 is 4 + 4 + 4 + 2
+    assert cost(4, (1, 400), 32, 32, 1, (1, 3), (7, 1)) == cost(4, (1, 400), 32, 32, 1, (1, 3))
+
+
+@pytest.mark.parametrize(("dilation", "tile"), [(2, 4), (4, 4), (12, 2), (24, 2)])
+def test_choose_tile_for_grids(dilation, tile):
+    """28 pixels are two grids of 14, four of 7, or some of 3 and 2 or of 2 and 1."""
+    assert choose_tile((28, 28), 256, 256, dilation=(dilation, dilation)) == tile
+
+
 # ---- the convolution ----------------------------------------------------------------------------
 
 
@@ -160,20 +181,27 @@ def tile(request, monkeypatch):
     return request.param
 
 
-# x, weight, padding, groups
+# x, weight, padding, groups, dilation
 CASES = {
-    "small": ((2, 16, 12, 12), (16, 16, 3, 3), 1, 1),
-    "one pixel": ((1, 3, 3, 3), (2, 3, 3, 3), 0, 1),
-    "ragged": ((1, 5, 7, 9), (7, 5, 3, 3), 1, 1),
-    "rows only": ((3, 70, 9, 17), (130, 70, 3, 3), (2, 0), 1),
-    "uneven padding": ((1, 33, 6, 11), (20, 33, 3, 3), ((3, 0), (0, 5)), 1),
-    "few tiles": ((1, 300, 8, 8), (200, 300, 3, 3), 1, 1),
-    "long chains": ((1, 600, 5, 6), (9, 600, 3, 3), 1, 1),
-    "wide": ((1, 17, 5, 300), (16, 17, 3, 3), 1, 1),
-    "groups": ((2, 12, 11, 5), (18, 4, 3, 3), 1, 3),
-    "depthwise": ((1, 6, 10, 10), (6, 1, 3, 3), 1, 6),
-    "along a row": ((1, 20, 6, 40), (33, 20, 1, 3), (0, 1), 1),
-    "down a column": ((2, 20, 40, 6), (33, 20, 3, 1), (1, 0), 1),
+    "small": ((2, 16, 12, 12), (16, 16, 3, 3), 1, 1, 1),
+    "one pixel": ((1, 3, 3, 3), (2, 3, 3, 3), 0, 1, 1),
+    "ragged": ((1, 5, 7, 9), (7, 5, 3, 3), 1, 1, 1),
+    "rows only": ((3, 70, 9, 17), (130, 70, 3, 3), (2, 0), 1, 1),
+    "uneven padding": ((1, 33, 6, 11), (20, 33, 3, 3), ((3, 0), (0, 5)), 1, 1),
+    "few tiles": ((1, 300, 8, 8), (200, 300, 3, 3), 1, 1, 1),
+    "long chains": ((1, 600, 5, 6), (9, 600, 3, 3), 1, 1, 1),
+    "wide": ((1, 17, 5, 300), (16, 17, 3, 3), 1, 1, 1),
+    "groups": ((2, 12, 11, 5), (18, 4, 3, 3), 1, 3, 1),
+    "depthwise": ((1, 6, 10, 10), (6, 1, 3, 3), 1, 6, 1),
+    "along a row": ((1, 20, 6, 40), (33, 20, 1, 3), (0, 1), 1, 1),
+    "down a column": ((2, 20, 40, 6), (33, 20, 3, 1), (1, 0), 1, 1),
+    "dilated": ((2, 16, 15, 22), (20, 16, 3, 3), 2, 1, 2),
+    "dilated unevenly": ((1, 33, 11, 41), (20, 33, 3, 3), ((3, 0), (0, 5)), 1, (3, 2)),
+    "dilated, long runs": ((1, 17, 5, 90), (16, 17, 3, 3), (1, 24), 1, (1, 24)),
+    "dilated beyond": ((1, 5, 7, 9), (7, 5, 3, 3), (12, 30), 1, (12, 30)),
+    "dilated groups": ((2, 12, 11, 13), (18, 4, 3, 3), 3, 3, 3),
+    "dilated along a row": ((1, 20, 6, 40), (33, 20, 1, 3), (0, 4), 1, (9, 5)),
+    "dilated down a column": ((2, 20, 40, 6), (33, 20, 3, 1), (4, 0), 1, (5, 9)),
 }
 
 
@@ -183,11 +211,11 @@ def case(request):
 
 
 def random_operands(rng, case, dtype):
-    x_shape, weight_shape, padding, groups = case
+    x_shape, weight_shape, padding, groups, dilation = case
     x = rng.standard_normal(x_shape).astype(dtype)
     weight = rng.standard_normal(weight_shape).astype(dtype)
     bias = rng.standard_normal(weight_shape[0]).astype(dtype)
-    return x, weight, bias, {"padding": padding, "groups": groups}
+    return x, weight, bias, {"padding": padding, "groups": groups, "dilation": dilation}
 
 
 def channels_last(x):
@@ -244,10 +272,13 @@ def test_same_bits_for_any_threads_and_memory_order(rng, tile, case, dtype, thre
 @pytest.mark.parametrize(
     "activation", [None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "hardswish"]
 )
-def test_epilogue(rng, tile, activation, with_residual, with_bias):
-    x, weight, bias, arguments = random_operands(rng, CASES["ragged"], "float32")
+@pytest.mark.parametrize("name", ["ragged", "dilated", "dilated beyond"])
+def test_epilogue(rng, tile, name, activation, with_residual, with_bias):
+    x, weight, bias, arguments = random_operands(rng, CASES[name], "float32")
     bias = bias if with_bias else None
-    residual = rng.standard_normal((1, 7, 7, 9)).astype(np.float32) if with_residual else None
+    plain = arguments.copy()
+    sums = reference.conv2d(x.astype(float), weight.astype(float), **plain)
+    residual = rng.standard_normal(sums.shape).astype(np.float32) if with_residual else None
     arguments.update(algorithm="winograd", activation=activation, residual=residual)
     y = conv2d(x, weight, bias, **arguments)
     if with_residual:
@@ -256,11 +287,11 @@ def test_epilogue(rng, tile, activation, with_residual, with_bias):
     np.testing.assert_array_equal(conv2d(channels_last(x), weight, bias, out=out, **arguments), y)
     expected = reference.conv2d(
         x.astype(float), weight.astype(float), None if bias is None else bias.astype(float),
-        padding=1, activation=activation,
-        residual=None if residual is None else residual.astype(float),
+        activation=activation, residual=None if residual is None else residual.astype(float),
+        **plain,
     )
-    # sums of magnitudes reach 50, slopes of activations 1.5
-    np.testing.assert_allclose(y, expected, rtol=0, atol=1.5 * 50 * BOUND["float32"])
+    # sums of magnitudes reach 150, slopes of activations 1.5
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1.5 * 150 * BOUND["float32"])
 
 
 def test_epilogue_is_applied_to_whole_sums_in_order(rng, tile):
@@ -273,8 +304,9 @@ def test_epilogue_is_applied_to_whole_sums_in_order(rng, tile):
     np.testing.assert_array_equal(y, np.maximum(sums + bias[:, None, None] + residual, 0))
 
 
-def test_writes_only_its_own_part_of_out(rng, tile):
-    x, weight, bias, arguments = random_operands(rng, CASES["ragged"], "float32")
+@pytest.mark.parametrize("name", ["ragged", "dilated beyond"])
+def test_writes_only_its_own_part_of_out(rng, tile, name):
+    x, weight, bias, arguments = random_operands(rng, CASES[name], "float32")
     for room in (np.full((1, 20, 9, 11), 7, np.float32),
                  np.full((1, 9, 11, 20), 7, np.float32).transpose(0, 3, 1, 2)):
         conv2d(x, weight, bias, algorithm="winograd", out=room[:, 5:12, 1:8, 1:10], **arguments)
@@ -296,48 +328,57 @@ def test_broadcast_input(rng, tile):
     assert_close(y, x, weight, padding=1)
 
 
-def test_cropping_transposed_convolution(rng, tile):
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_cropping_transposed_convolution(rng, tile, dilation):
     """Input gradients and transposed convolutions of large padding crop: negative padding."""
     x = rng.standard_normal((1, 8, 12, 13)).astype(np.float32)
     weight = rng.standard_normal((8, 6, 3, 3)).astype(np.float32)
-    y = conv_transpose2d(x, weight, padding=4, algorithm="winograd")
-    assert_close(y, x, weight, convolution=reference.conv_transpose2d, padding=4)
+    arguments = {"padding": 5, "dilation": dilation}
+    y = conv_transpose2d(x, weight, algorithm="winograd", **arguments)
+    assert_close(y, x, weight, convolution=reference.conv_transpose2d, **arguments)
 
 
-def test_one_dimension(rng, tile):
+@pytest.mark.parametrize("dilation", [1, 2, 31])
+def test_one_dimension(rng, tile, dilation):
     x = rng.standard_normal((3, 40, 101)).astype(np.float32)
     weight = rng.standard_normal((24, 40, 3)).astype(np.float32)
-    y = conv1d(x, weight, padding=1, algorithm="winograd")
-    assert_close(y, x, weight, convolution=reference.conv1d, padding=1)
+    arguments = {"padding": dilation, "dilation": dilation}
+    y = conv1d(x, weight, algorithm="winograd", **arguments)
+    assert_close(y, x, weight, convolution=reference.conv1d, **arguments)
 
 
-def test_slices_of_a_volume(rng, tile):
+@pytest.mark.parametrize("dilation", [1, (7, 2, 3)])
+def test_slices_of_a_volume(rng, tile, dilation):
     """A 1x3x3 kernel works slice by slice, padded slices included."""
     x = rng.standard_normal((2, 6, 4, 9, 8)).astype(np.float32)
     weight = rng.standard_normal((5, 6, 1, 3, 3)).astype(np.float32)
-    y = conv3d(x, weight, padding=1, algorithm="winograd")
-    assert y.shape == (2, 5, 6, 9, 8)
-    assert_close(y, x, weight, convolution=reference.conv3d, padding=1)
+    arguments = {"padding": (1, 2, 2), "dilation": dilation}
+    y = conv3d(x, weight, algorithm="winograd", **arguments)
+    assert y.shape[2] == 6
+    assert_close(y, x, weight, convolution=reference.conv3d, **arguments)
 
 
+@pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("order", [np.ascontiguousarray, channels_last])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_non_finite_input_stays_in_its_tiles(rng, tile, order, value):
+def test_non_finite_input_stays_in_its_tiles(rng, tile, order, value, dilation):
     x, weight, bias, arguments = random_operands(rng, CASES["small"], "float32")
-    arguments["algorithm"] = "winograd"
+    arguments.update(algorithm="winograd", padding=dilation, dilation=dilation)
     expected = conv2d(x, weight, bias, **arguments)
     row, column = 7, 3
     x[1, 5, row, column] = value
     y = conv2d(order(x), weight, bias, **arguments)
 
     def reached(at):
-        """Output rows of the tiles whose inputs, from tile * i - 1 on, include `at`."""
-        return [o for o in range(12) if 0 <= at + 1 - o // tile * tile < tile + 2]
+        """Output rows of the tiles of its grid whose inputs, from tile * i - 1 on, include `at`."""
+        return [o for o in range(at % dilation, 12, dilation)
+                if 0 <= at // dilation + 1 - o // dilation // tile * tile < tile + 2]
 
     touched = np.zeros(y.shape, bool)
     touched[np.ix_([1], range(16), reached(row), reached(column))] = True
     np.testing.assert_array_equal(y[~touched], expected[~touched])
-    window = y[1, :, row - 1:row + 2, column - 1:column + 2]
+    window = y[1][:, row - dilation:row + dilation + 1:dilation,
+                  column - dilation:column + dilation + 1:dilation]
     assert not np.isfinite(window).any()
 
 
@@ -356,7 +397,7 @@ def relative_error(rng, case, relu):
 def test_network_layers_are_accurate(rng, tile, size, channels, relu):
     kernels = [(1, 3)] + [(3, 3)] * (tile in CHOICES[2])
     for kernel in kernels:
-        case = (1, channels, size, size), (64, channels, *kernel), (kernel[0] // 2, 1), 1
+        case = (1, channels, size, size), (64, channels, *kernel), (kernel[0] // 2, 1), 1, 1
         assert relative_error(rng, case, relu) <= 1e-5
 
 
@@ -373,21 +414,27 @@ def test_random_problems(tile):
     from hypothesis import strategies as st
 
     pads = st.tuples(st.integers(0, 5), st.integers(0, 5))
+    dilations = st.sampled_from([1, 1, 2, 3, 5, 12, 18])
 
     @hypothesis.settings(max_examples=60, deadline=None)
     @hypothesis.given(
         st.integers(1, 3), st.integers(1, 3), st.integers(1, 40), st.integers(1, 70),
         st.integers(1, 25), st.integers(1, 40), st.sampled_from([(3, 3), (1, 3), (3, 1)]),
-        pads, pads, st.sampled_from(["float32", "float64"]),
+        pads, pads, st.tuples(dilations, dilations), st.sampled_from(["float32", "float64"]),
         st.sampled_from([np.ascontiguousarray, channels_last, scattered]),
         st.integers(1, 4), st.integers(0, 2**32 - 1),
     )
-    def check(batch, groups, inputs, outputs, height, width, kernel, rows, columns, dtype, order,
-              count, seed):
-        hypothesis.assume(height + sum(rows) >= kernel[0] and width + sum(columns) >= kernel[1])
+    def check(batch, groups, inputs, outputs, height, width, kernel, rows, columns, dilation,
+              dtype, order, count, seed):
+        rows, columns = (
+            tuple(p + (d - 1) * (k - 1) // 2 for p in pads)  # windows fit as if undilated
+            for pads, d, k in zip((rows, columns), dilation, kernel, strict=True)
+        )
+        extent = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+        hypothesis.assume(height + sum(rows) >= extent[0] and width + sum(columns) >= extent[1])
         rng = np.random.default_rng(seed)
         case = ((batch, groups * inputs, height, width), (groups * outputs, inputs, *kernel),
-                (rows, columns), groups)
+                (rows, columns), groups, dilation)
         x, weight, bias, arguments = random_operands(rng, case, dtype)
         fastconv.set_num_threads(count)
         y = conv2d(order(x), weight, bias, algorithm="winograd", **arguments)
@@ -403,17 +450,20 @@ from fastconv._engine import dispatch
 from fastconv.functional.conv import conv2d
 rng = np.random.default_rng(1)
 for dtype, bound in (("float32", 1e-5), ("float64", 1e-13)):
-    for shape, kernel, groups in (((2, 70, 9, 21), (90, 35, 3, 3), 2),
-                                  ((1, 24, 7, 30), (19, 24, 1, 3), 1)):
+    for shape, kernel, groups, dilation in (((2, 70, 9, 21), (90, 35, 3, 3), 2, 1),
+                                            ((1, 24, 7, 30), (19, 24, 1, 3), 1, 1),
+                                            ((1, 24, 9, 30), (19, 24, 3, 3), 1, (2, 5)),
+                                            ((1, 24, 7, 90), (19, 24, 1, 3), 1, 40)):
         x = rng.standard_normal(shape).astype(dtype)
         w = rng.standard_normal(kernel).astype(dtype)
-        y = conv2d(x, w, padding=1, groups=groups, algorithm="winograd")
-        last = conv2d(x.transpose(0, 2, 3, 1).copy(), w, padding=1, groups=groups,
-                      algorithm="winograd", layout="NHWC").transpose(0, 3, 1, 2)
+        arguments = {"padding": 1, "groups": groups, "dilation": dilation}
+        y = conv2d(x, w, algorithm="winograd", **arguments)
+        last = conv2d(x.transpose(0, 2, 3, 1).copy(), w, algorithm="winograd", layout="NHWC",
+                      **arguments).transpose(0, 3, 1, 2)
         assert (y == last).all()
         x, w = x.astype(float), w.astype(float)
-        error = abs(y - reference.conv2d(x, w, padding=1, groups=groups)).max()
-        assert error <= bound * reference.conv2d(abs(x), abs(w), padding=1, groups=groups).max()
+        error = abs(y - reference.conv2d(x, w, **arguments)).max()
+        assert error <= bound * reference.conv2d(abs(x), abs(w), **arguments).max()
 print(dispatch.isa())
 """
 

@@ -81,8 +81,6 @@ WRONG = [
           "kernel, got 7x7", algorithm="winograd"),
     wrong("conv2d", (X, WEIGHT), ValueError, "stride 1, got stride (2, 2)", algorithm="winograd",
           stride=2),
-    wrong("conv2d", (X, WEIGHT), ValueError, "dilation 1, got dilation (1, 2)",
-          algorithm="winograd", dilation=(1, 2)),
     wrong("conv2d", (X, WEIGHT), ValueError, "winograd", '"highest"', algorithm="winograd",
           precision="highest"),
     wrong("conv1d", (SIGNAL, WEIGHT_1D[..., :2]), ValueError, "winograd", "kernel, got 1x2",

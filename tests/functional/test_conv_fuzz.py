@@ -59,7 +59,7 @@ def calls(draw, transposed):
     three_wide = draw(st.booleans())
     kernel, stride, dilation = draw(axes(nd, 1, 5)), draw(axes(nd, 1, 4)), draw(axes(nd, 1, 3))
     if three_wide:
-        kernel, stride, dilation = (1,) * (nd - 2) + (3,) * min(nd, 2), (1,) * nd, (1,) * nd
+        kernel, stride = (1,) * (nd - 2) + (3,) * min(nd, 2), (1,) * nd
     padding, pairs = draw(paddings(nd, transposed))
     products = group_in * group_out * groups * np.prod(kernel)
     most = max(1, min(40, int((MOST_PRODUCTS / products) ** (1 / nd))))

@@ -146,7 +146,8 @@ FC_INLINE void output_tile(const int m, const int axes, const fc_winograd_output
 
 FC_INLINE void output_run(const int m, const int axes, const fc_winograd_output_args *a) {
     for (ptrdiff_t tile = 0; tile < a->tiles; tile++) {
-        const ptrdiff_t width = a->width - tile * a->tile_width;
+        const ptrdiff_t columns = a->width - tile * a->tile_width;
+        const ptrdiff_t width = (columns + a->dilation - 1) / a->dilation;
         for (ptrdiff_t c = 0; c < a->channels; c += FC_LANES) {
             const ptrdiff_t left = a->channels - c, bytes = c * (ptrdiff_t)sizeof(real);
             const vec bias = a->bias ? load_upto((const real *)a->bias + c, left) : (vec){0};

@@ -27,14 +27,16 @@ typedef struct {
 
 /* A run of tiles from M to channels-last pixels: + bias, + residual, relu. Outputs past `height`
  * rows and `width` columns, counted from the run's first, are dropped. A 1-D tile's outputs run
- * along dst_pixel and count as columns; where that is downwards, tile_width is 0. */
+ * along dst_pixel and count as columns; where that is downwards, tile_width is 0. With a dilation
+ * `height` counts every such row, `width` still every column. */
 typedef struct {
     const char *src;                 /* M, at the run's first tile and channel */
     ptrdiff_t src_point, src_tile;   /* bytes */
     ptrdiff_t tiles, channels;
     char *dst;
     ptrdiff_t dst_row, dst_pixel, dst_tile; /* bytes */
-    ptrdiff_t height, width, tile_width; /* tile_width: columns from a tile to the next */
+    ptrdiff_t height, width;
+    ptrdiff_t tile_width, dilation;  /* columns to the next tile, to a tile's next output */
     const char *bias;                /* NULL without, as the residual */
     const char *residual;
     ptrdiff_t residual_row, residual_pixel, residual_tile;
