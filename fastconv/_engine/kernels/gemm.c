@@ -10,8 +10,7 @@
 #include "kernels.h"
 #include "simd.h"
 
-#define UPTO_3(X, v) X(1, v) X(2, v) X(3, v)
-#define UPTO_4(X, v) UPTO_3(X, v) X(4, v)
+#define UPTO_4(X, v) X(1, v) X(2, v) X(3, v) X(4, v)
 #define UPTO_6(X, v) UPTO_4(X, v) X(5, v) X(6, v)
 #define UPTO_8(X, v) UPTO_6(X, v) X(7, v) X(8, v)
 #define UPTO_10(X, v) UPTO_8(X, v) X(9, v) X(10, v)
@@ -27,9 +26,9 @@ enum { WIDEST = 2 };
 #define TILES(X) UPTO_8(X, 1) UPTO_6(X, 2)
 #define TILE_ROWS {WIDEST, 8, 6, 0, 0}
 #else
-enum { WIDEST = 4 };
-#define TILES(X) UPTO_6(X, 1) UPTO_4(X, 2) UPTO_4(X, 3) UPTO_3(X, 4)
-#define TILE_ROWS {WIDEST, 6, 4, 4, 3}
+enum { WIDEST = 3 };
+#define TILES(X) UPTO_6(X, 1) UPTO_4(X, 2) UPTO_4(X, 3)
+#define TILE_ROWS {WIDEST, 6, 4, 4, 0}
 #endif
 
 enum { MAX_ROWS = 12 };
