@@ -7,6 +7,7 @@ gives the same bits) everywhere on one machine. Each way carries the reason for 
     algorithm  form        how
     direct     rows        few input channels: kernel rows of a padded copy are runs of a GEMM
     direct     planes      single planes: vectors along the width
+    direct     pointwise   1x1 on planes: vectors along the pixels
     direct     depthwise   one channel a group, channels last: vectors along the channels
     im2col     pointers    implicit GEMM through pointers to pixels
     winograd   F(m,3)      3-wide stride-1 kernels of any dilation with fewer multiplications
@@ -21,6 +22,9 @@ ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 
 # Multiply-adds that cost as much as packing one kernel for Winograd rather than for implicit GEMM.
 TRANSFORM_WEIGHT = 1000
+
+# Where fewer of the lanes hold pixels, implicit GEMM transposes faster than pointwise multiplies.
+USEFUL_LANES = 0.85
 
 
 class Choice(NamedTuple):
@@ -92,8 +96,10 @@ class Problem(NamedTuple):
     kernel: tuple
     stride: tuple
     dilation: tuple
+    padded: bool  # also where stride or kernel make the output another size than the input
     out_size: tuple
     channels_contiguous: bool
+    run: int  # pixels that lie side by side in input, result and residual
     lanes: int
     packed: bool  # weights are packed once for many calls
 
@@ -113,10 +119,22 @@ def is_depthwise(p):
     return p.groups > 1 and p.group_in == 1 and p.group_out == 1
 
 
+def is_pointwise(p):
+    """Whether each output pixel sees one input pixel at its own place, in planes with runs."""
+    return p.kernel == (1, 1, 1) and p.stride == (1, 1, 1) and not p.padded and p.run > 1
+
+
+def useful_lanes(p):
+    """Share of a run's vectors that hold pixels: the last one is seldom full."""
+    return p.run / (math.ceil(p.run / p.lanes) * p.lanes)
+
+
 def choose_direct(p):
     """The form of the direct algorithm that suits a problem; there is always one."""
     if is_depthwise(p) and p.channels_contiguous:
         return Choice("direct", "depthwise", 0, "one channel a group, channels contiguous")
+    if is_pointwise(p):
+        return Choice("direct", "pointwise", 0, "1x1: vectors along the pixels of planes")
     narrow = p.group_in == 1 or p.group_out < p.lanes // 4
     if narrow or p.dilation[2] > 1 or p.kernel[2] == 0:
         return Choice("direct", "planes", 0, "few channels: vectors along the width")
@@ -201,6 +219,8 @@ def choose(p, algorithm, precision, exact=False):
 def choose_auto(p, refusal, exact):
     """The rule behind algorithm="auto", first match wins."""
     if is_depthwise(p) or p.group_in == 1:
+        return choose_direct(p)
+    if is_pointwise(p) and useful_lanes(p) >= USEFUL_LANES:
         return choose_direct(p)
     if p.group_in < p.lanes and p.kernel[2] > 1:
         direct = choose_direct(p)

@@ -24,6 +24,7 @@ from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, FC_ACT_SIGMOID, FC_ACT_SILU, FC_
 from .memory cimport Buffer, allocate, borrow_workspace, empty_array, return_workspace
 from .winograd cimport plan_winograd
 from .op cimport Prepared, fc_call, fc_conv, fc_view
+from .pointwise cimport plan_pointwise
 
 cnp.import_array()
 
@@ -97,6 +98,8 @@ cdef Prepared prepare(choice, const fc_conv *conv, const fc_view *x, const fc_vi
         return plan_im2col(conv, x, out, residual, True)
     if choice.form == "planes":
         return plan_planes(conv, x, out, residual)
+    if choice.form == "pointwise":
+        return plan_pointwise(conv, x, out, residual)
     if choice.form == "depthwise":
         return plan_depthwise(conv, x, out, residual)
     return plan_winograd(conv, x, out, residual, choice.tile)

@@ -1,5 +1,5 @@
-from .arithmetic cimport index
-from .direct_kernels cimport fc_epilogue
+from .arithmetic cimport ceil_div, index
+from .direct_kernels cimport FC_PLANES_CHANNELS, fc_epilogue
 from .op cimport Prepared, fc_conv, fc_view
 
 # Vectors along the width: any convolution; made for single planes, few channels and depthwise
@@ -7,7 +7,22 @@ from .op cimport Prepared, fc_conv, fc_view
 cdef Prepared plan_planes(const fc_conv *conv, const fc_view *x, const fc_view *out,
                           const fc_view *residual)
 
-# What both direct forms count and address with.
+# How the forms that have vectors along the pixels keep their weights: tiles share a group's output
+# channels as evenly as whole channels allow.
+
+cdef inline index tile_count(index group_out) noexcept nogil:
+    return max(1, ceil_div(group_out, FC_PLANES_CHANNELS))
+
+
+cdef inline index tile_start(index tile, index group_out) noexcept nogil:
+    """A tile's first output channel within its group."""
+    return tile * group_out // tile_count(group_out)
+
+
+# Tile after tile: [input channel][kernel depth, height, width][output channel].
+cdef void pack_tiles(const fc_conv *conv, const char *weight, char *packed) noexcept nogil
+
+# What all direct forms count and address with.
 
 cdef inline double conv_work(const fc_conv *c, index element) noexcept nogil:
     """Floating-point operations, a byte of input or output counted as four."""

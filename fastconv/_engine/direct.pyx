@@ -16,7 +16,7 @@ from libc.string cimport memset
 
 from . cimport threads
 from .arithmetic cimport ceil_div, clamp, gcd, index, round_up
-from .direct_kernels cimport FC_PLANES_CHANNELS, fc_direct_kernels, fc_interleave_args
+from .direct_kernels cimport fc_direct_kernels, fc_interleave_args
 from .direct_kernels cimport fc_planes_args, fc_split_args
 from .dispatch cimport kernels
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
@@ -65,8 +65,7 @@ cdef inline ptrdiff_t *tap_table(const Planes *b) noexcept nogil:
 
 
 cdef inline index first_channel(const Planes *b, index tile) noexcept nogil:
-    """Tiles share a group's output channels as evenly as whole channels allow."""
-    return tile * b.group_out // b.tiles
+    return tile_start(tile, b.group_out)
 
 
 cdef index taps_of_chain(const fc_conv *c) noexcept nogil:
@@ -194,7 +193,7 @@ cdef Prepared plan_planes(const fc_conv *conv, const fc_view *x, const fc_view *
     b.element = 8 if conv.type else 4
     b.group_in = conv.in_channels // conv.groups
     b.group_out = conv.out_channels // conv.groups
-    b.tiles = max(1, ceil_div(b.group_out, FC_PLANES_CHANNELS))
+    b.tiles = tile_count(b.group_out)
     common = gcd(conv.dilation[1], conv.stride[1])
     b.spacing = clamp(conv.dilation[1] // common, 1, max(1, conv.out_size[1]))
     b.comb_stride = conv.stride[1] // common
@@ -226,7 +225,7 @@ def planes_tile(dtype="float32", index group_out=1):
         Output channels of one group.
     """
     cdef const fc_direct_kernels *k = kernels(str(dtype) == "float64").direct
-    cdef index channels = ceil_div(group_out, ceil_div(group_out, FC_PLANES_CHANNELS))
+    cdef index channels = ceil_div(group_out, tile_count(group_out))
     columns = k.planes_vectors * k.lanes
     return f"{channels}x{k.planes_rows[channels]}x{columns} (channels x rows x columns)"
 
@@ -234,19 +233,23 @@ def planes_tile(dtype="float32", index group_out=1):
 # ---------------------------------------------------------------- planes: weights
 
 cdef int pack_planes(const void *blocking, const char *weight, char *packed) noexcept nogil:
-    """Tile after tile: [input channel][kernel depth, height, width][output channel]."""
-    cdef const Planes *b = <const Planes *> blocking
-    cdef fc_interleave_args args
-    cdef index group, tile, channel
-    args.taps = b.planes * b.conv.kernel[1] * b.conv.kernel[2]
-    for group in range(b.conv.groups):
-        for tile in range(b.tiles):
-            channel = group * b.group_out + first_channel(b, tile)
-            args.channels = first_channel(b, tile + 1) - first_channel(b, tile)
-            args.weight = weight + channel * args.taps * b.element
-            args.dst = packed + channel * args.taps * b.element
-            b.kernels.interleave(&args)
+    pack_tiles(&(<const Planes *> blocking).conv, weight, packed)
     return threads.FC_OK
+
+
+cdef void pack_tiles(const fc_conv *conv, const char *weight, char *packed) noexcept nogil:
+    cdef index element = 8 if conv.type else 4, group_out = conv.out_channels // conv.groups
+    cdef index group, tile, channel
+    cdef fc_interleave_args args
+    args.taps = conv.in_channels // conv.groups \
+        * conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
+    for group in range(conv.groups):
+        for tile in range(tile_count(group_out)):
+            channel = group * group_out + tile_start(tile, group_out)
+            args.channels = tile_start(tile + 1, group_out) - tile_start(tile, group_out)
+            args.weight = weight + channel * args.taps * element
+            args.dst = packed + channel * args.taps * element
+            kernels(conv.type).direct.interleave(&args)
 
 
 # ---------------------------------------------------------------- planes: one block

@@ -96,4 +96,5 @@ cdef extern from "kernels.h" nogil:
         void (*split)(const fc_split_args *) noexcept nogil
         void (*planes)(const fc_planes_args *) noexcept nogil
         void (*in_place)(const fc_planes_args *) noexcept nogil
+        void (*pointwise)(const fc_planes_args *) noexcept nogil
         void (*depthwise)(const fc_depthwise_args *) noexcept nogil

@@ -19,6 +19,7 @@ from .._engine import dispatch
 from .._engine.conv import ConvCall
 from .._engine.depthwise import depthwise_tile
 from .._engine.direct import planes_tile
+from .._engine.pointwise import pointwise_tile
 from ..config import check_precision, get_precision
 from ._cache import BoundedCache
 from ._check import (
@@ -178,12 +179,14 @@ def plan_call(op, x, weight, residual, out, precision, arguments, exact=False, p
     transposed = len(arguments) > 7
     phases = transposed_phases(geometry) if transposed else convolution_phases(geometry)
     contiguous = _channel_stride(x, geometry) == dtype.itemsize
+    result = shape_only(geometry.out_shape, dtype) if out is None else out
+    arrays = [x, result] if residual is None else [x, result, residual]
     planned = []
     for phase in phases:
-        problem = _problem(phase.geometry, contiguous, dispatch.lanes(dtype), packed)
+        run = _pixel_run(phase, arrays)
+        problem = _problem(phase.geometry, contiguous, run, dispatch.lanes(dtype), packed)
         choice = plan.choose(problem, algorithm, precision, exact)
         planned.append((phase.geometry, choice, phase.offset, phase.step, phase.select))
-    result = shape_only(geometry.out_shape, dtype) if out is None else out
     call = PlannedCall(geometry, planned, x, result, residual, dtype, activation,
                        precision != "highest")
     call.describe(geometry, precision, str(dtype))
@@ -224,6 +227,8 @@ def _tile(choice, geometry, dtype):
     """The register tile of a choice, as text."""
     if choice.form == "planes":
         return planes_tile(dtype, geometry.out_channels // geometry.groups)
+    if choice.form == "pointwise":
+        return pointwise_tile(dtype, geometry.out_channels // geometry.groups)
     if choice.form == "depthwise":
         return depthwise_tile(dtype)
     rows, columns = dispatch.gemm_tiles(dtype)[-1]
@@ -244,7 +249,21 @@ def _channel_stride(x, geometry):
     return x.strides[-1 if geometry.channels_last else first]
 
 
-def _problem(geometry, channels_contiguous, lanes, packed):
+def _pixel_run(phase, arrays):
+    """How many of a phase's pixels lie side by side in every array."""
+    geometry, run = phase.geometry, 1
+    if any(step > 1 for step in phase.step):
+        return run
+    first = 0 if geometry.plane else int(geometry.batched) + (not geometry.channels_last)
+    for axis in reversed(range(geometry.nd)):
+        size = geometry.out_size[axis]
+        if size > 1 and any(a.strides[first + axis] != run * a.itemsize for a in arrays):
+            break
+        run *= size
+    return run
+
+
+def _problem(geometry, channels_contiguous, run, lanes, packed):
     def three(values, missing=1):
         return (missing,) * (3 - geometry.nd) + tuple(values)
 
@@ -257,8 +276,10 @@ def _problem(geometry, channels_contiguous, lanes, packed):
         kernel=three(geometry.kernel_size),
         stride=three(geometry.stride),
         dilation=three(geometry.dilation),
+        padded=any(geometry.pad_before) or geometry.in_size != geometry.out_size,
         out_size=three(geometry.out_size),
         channels_contiguous=channels_contiguous,
+        run=run,
         lanes=lanes,
         packed=packed,
     )

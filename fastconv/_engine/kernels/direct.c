@@ -5,12 +5,14 @@
  * filter with four output rows loads 40 vectors for 100 multiply-adds. Each element's sum still
  * runs over input plane, kernel row, tap in this order, whatever tile it falls into.
  *
- * depthwise: vectors along the channels, in depthwise_tiles.h.
+ * planes_in_place.h holds the tiles that need no copy of a plane, pointwise_tiles.h those of one
+ * tap. depthwise: vectors along the channels, in depthwise_tiles.h.
  */
 #include "depthwise_tiles.h"
 #include "kernels.h"
 #include "planes_in_place.h"
 #include "planes_tiles.h"
+#include "pointwise_tiles.h"
 #include "simd.h"
 
 /* ---------------------------------------------------------------- planes: copies */
@@ -216,5 +218,6 @@ static void planes(const fc_planes_args *p) {
 
 const fc_direct_kernels FC_TABLE(direct) = {
     FC_LANES,         PLANES_VECTORS, PLANES_ROWS, DEPTHWISE_PIXELS, DEPTHWISE_VECTORS,
-    interleave,       split,          planes,         in_place,         depthwise,
+    interleave,       split,          planes,      in_place,         pointwise,
+    depthwise,
 };

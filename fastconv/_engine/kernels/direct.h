@@ -66,6 +66,9 @@ typedef struct {
  * its row `top` and column `left`, -lanes <= left. Whatever is outside the plane counts as zero and
  * is not touched. Windows outside on the right belong to the last vector of the block's columns. */
 
+/* pointwise: the same for one row and one tap (rows = kernel_rows = taps = 1, tap[0] = 0) of at most
+ * planes_vectors * lanes columns. Reads nothing beyond them. */
+
 /* One kernel row of a depthwise window: where its first tap lies for the first output pixel, and
  * how far apart the windows of neighbouring pixels and neighbouring taps are. A row outside the
  * input points at zeros with both steps 0. */
@@ -99,6 +102,7 @@ typedef struct {
     void (*split)(const fc_split_args *);
     void (*planes)(const fc_planes_args *);
     void (*in_place)(const fc_planes_args *);
+    void (*pointwise)(const fc_planes_args *);
     void (*depthwise)(const fc_depthwise_args *);
 } fc_direct_kernels;
 

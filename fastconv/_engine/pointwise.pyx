@@ -1,0 +1,265 @@
+"""Direct 1x1 convolution of planes: every output channel is a weighted sum of input planes.
+
+Rows that follow each other in memory are joined to one long line of pixels. A task takes strips of
+such lines, a few vectors of pixels each, and some output channels; while it makes the channels, its
+strip of the input stays in the cache and the weights stream by:
+
+    x --strip of a line--> tile, channels after channels --> out
+
+Vectors of x are read where they lie and results stored where they belong: nothing is copied or
+transposed, except where all planes would fall into the same sets of the cache. A sum is made of
+chains of 512 multiply-adds in the order of the channels, added in order, as in implicit GEMM: both
+give the same bits.
+"""
+
+from . cimport threads
+from .arithmetic cimport ceil_div, clamp, index, round_up
+from .direct cimport conv_work, epilogue_of, pack_tiles, tile_count, tile_start
+from .direct_kernels cimport FC_PLANES_CHANNELS, fc_direct_kernels, fc_planes_args, fc_split_args
+from .dispatch cimport kernels
+from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
+
+cdef index CHAIN = 512
+# Sums of the chains before, of one thread's channels.
+cdef index SUMS_BYTES = 128 << 10
+# Planes this far apart, or a multiple of it, share the sets of a first-level cache: a strip of them
+# is copied first where at least so many output channels read the copy.
+cdef index SAME_SETS = 4096
+cdef index WORTH_A_COPY = 64
+# Work is cut into up to this many tasks of at least this many operations.
+cdef index TASKS = 64
+cdef double TASK_OPERATIONS = 2e6
+
+
+# ---------------------------------------------------------------- planning
+
+cdef struct Pointwise:
+    fc_conv conv
+    const fc_direct_kernels *kernels
+    index element
+    index group_in, group_out
+    index tiles, tiles_per_item, tile_blocks    # of a group's output channels
+    index size[3]                    # slices, rows, pixels of a line; joined axes are in the last
+    index vectors, strips            # of a line
+    bint copied
+    index copy_pitch, sum_pitch      # bytes of one channel's strip
+    index sums_at, workspace
+    index items, items_per_task
+
+
+cdef bint joins(const fc_view *view, int axis, index pitch) noexcept nogil:
+    return view.data == NULL or view.space[axis] == pitch
+
+
+cdef void join_axes(Pointwise *b, const fc_view *x, const fc_view *out,
+                    const fc_view *residual) noexcept nogil:
+    """Rows that follow each other without a gap in every array become one line, slices too."""
+    cdef const fc_conv *c = &b.conv
+    cdef int axis
+    cdef index pitch
+    for axis in range(3):
+        b.size[axis] = c.out_size[axis]
+    for axis in range(1, -1, -1):
+        pitch = b.size[2] * b.element
+        if b.size[axis] > 1 and not (x.space[axis] == pitch and out.space[axis] == pitch
+                                     and joins(residual, axis, pitch)):
+            return
+        b.size[2] *= b.size[axis]
+        b.size[axis] = 1
+
+
+cdef void plan_items(Pointwise *b) noexcept nogil:
+    """Strips as even as whole vectors allow; output channels are cut where threads need more."""
+    cdef const fc_conv *c = &b.conv
+    cdef index lanes = b.kernels.lanes, widest = b.kernels.planes_vectors
+    cdef index wanted = clamp(<index> (conv_work(c, b.element) / TASK_OPERATIONS), 1, TASKS)
+    cdef index strips
+    b.vectors = ceil_div(b.size[2], lanes)
+    b.strips = ceil_div(b.vectors, widest)
+    b.sum_pitch = widest * lanes * b.element
+    b.tiles_per_item = b.tiles
+    if b.group_in > CHAIN:
+        b.tiles_per_item = min(b.tiles, SUMS_BYTES // (FC_PLANES_CHANNELS * b.sum_pitch))
+    strips = max(1, c.batch * c.groups * b.size[0] * b.size[1] * b.strips)
+    b.tile_blocks = max(ceil_div(b.tiles, b.tiles_per_item), min(b.tiles, ceil_div(wanted, strips)))
+    b.tiles_per_item = ceil_div(b.tiles, b.tile_blocks)
+    b.tile_blocks = ceil_div(b.tiles, b.tiles_per_item)
+    b.items = strips * b.tile_blocks
+    b.items_per_task = max(1, b.items // (2 * TASKS))
+
+
+cdef Prepared plan_pointwise(const fc_conv *conv, const fc_view *x, const fc_view *out,
+                             const fc_view *residual):
+    cdef Prepared op = Prepared.__new__(Prepared)
+    cdef Pointwise *b = <Pointwise *> new_blocking(op, sizeof(Pointwise))
+    b.conv = conv[0]
+    b.kernels = kernels(conv.type).direct
+    b.element = 8 if conv.type else 4
+    b.group_in = conv.in_channels // conv.groups
+    b.group_out = conv.out_channels // conv.groups
+    b.tiles = tile_count(b.group_out)
+    join_axes(b, x, out, residual)
+    plan_items(b)
+    b.copied = x.channel % SAME_SETS == 0 and b.group_out >= WORTH_A_COPY
+    # behind a strip the vector that its copy may write too much
+    b.copy_pitch = b.sum_pitch + b.kernels.lanes * b.element
+    if b.copied:
+        b.sums_at = round_up(min(b.group_in, CHAIN) * b.copy_pitch, 64)
+    b.workspace = b.sums_at
+    if b.group_in > CHAIN:
+        b.workspace += b.tiles_per_item * FC_PLANES_CHANNELS * b.sum_pitch
+    b.workspace = round_up(b.workspace, 4096) + 64
+    op.pack = pack_pointwise
+    op.run = run_pointwise
+    op.packed_bytes = conv.out_channels * b.group_in * b.element
+    op.workspace_bytes = b.workspace
+    op.packing = ("planes", conv.type, conv.groups)
+    return op
+
+
+cdef int pack_pointwise(const void *blocking, const char *weight, char *packed) noexcept nogil:
+    pack_tiles(&(<const Pointwise *> blocking).conv, weight, packed)
+    return threads.FC_OK
+
+
+def pointwise_tile(dtype="float32", index group_out=FC_PLANES_CHANNELS):
+    """The largest register tile for a number of output channels a group, as `Plan.tile` shows it.
+
+    Parameters
+    ----------
+    dtype : str or numpy.dtype
+        float32 or float64.
+    group_out : int
+        Output channels of one group.
+    """
+    cdef const fc_direct_kernels *k = kernels(str(dtype) == "float64").direct
+    channels = ceil_div(group_out, tile_count(group_out))
+    return f"{channels}x{k.planes_vectors * k.lanes} (channels x pixels)"
+
+
+# ---------------------------------------------------------------- one item: a strip
+
+cdef struct Strip:
+    const Pointwise *b
+    const fc_call *call
+    char *workspace
+    index image, group, slice, row
+    index pixel, pixels              # of the line
+    index first_tile, last_tile
+
+
+cdef inline char *address(const Strip *t, const fc_view *view, index channel) noexcept nogil:
+    return view.data + t.image * view.batch + channel * view.channel + t.slice * view.space[0] \
+        + t.row * view.space[1] + t.pixel * t.b.element
+
+
+cdef void copy_strip(const Strip *t, fc_planes_args *p) noexcept nogil:
+    """The strip's pixels of one chain's planes, next to each other, and p reading them there."""
+    cdef fc_split_args s
+    s.src = p.x
+    s.src_row = p.x_plane
+    s.src_pixel = t.b.element
+    s.rows = s.last_row = p.planes
+    s.columns = s.last = p.columns
+    s.first_row = s.first = 0
+    s.stride = s.dilation = s.slots = 1
+    s.slot = s.dst_row = t.b.copy_pitch
+    s.dst = t.workspace
+    t.b.kernels.split(&s)
+    p.x = t.workspace
+    p.x_plane = t.b.copy_pitch
+
+
+cdef void add_chain(const Strip *t, fc_planes_args *p, index first) noexcept nogil:
+    """The chain from input channel `first` on, of every output element of the strip."""
+    cdef const Pointwise *b = t.b
+    cdef const fc_view *out = &t.call.out
+    cdef const fc_view *residual = &t.call.residual
+    cdef index tile, start, channel
+    for tile in range(t.first_tile, t.last_tile):
+        start = tile_start(tile, b.group_out)
+        channel = t.group * b.group_out + start
+        p.channels = <int> (tile_start(tile + 1, b.group_out) - start)
+        p.w = t.call.packed + (channel * b.group_in + first * p.channels) * b.element
+        p.sums = t.workspace + b.sums_at \
+            + (start - tile_start(t.first_tile, b.group_out)) * b.sum_pitch
+        p.epilogue = epilogue_of(&b.conv, t.call.bias, channel * b.element)
+        p.out = address(t, out, channel)
+        if residual.data != NULL:
+            p.residual = address(t, residual, channel)
+        b.kernels.pointwise(p)
+
+
+cdef void run_strip(const Strip *t) noexcept nogil:
+    """All chains of one strip, in order."""
+    cdef const Pointwise *b = t.b
+    cdef const fc_view *x = &t.call.x
+    cdef index first = 0
+    cdef fc_planes_args p
+    p.rows = p.stride = p.kernel_rows = p.taps = 1
+    p.columns = t.pixels
+    p.sum_row = 0
+    p.sum_channel = b.sum_pitch
+    p.out_row = p.residual_row = 0
+    p.out_channel = t.call.out.channel
+    p.residual_channel = t.call.residual.channel
+    p.out_pixel = p.residual_pixel = b.element
+    p.residual = NULL
+    p.finish = False
+    while not p.finish:
+        p.planes = min(CHAIN, b.group_in - first)
+        p.load_sums = first > 0
+        p.finish = first + p.planes == b.group_in
+        p.x = address(t, x, t.group * b.group_in + first)
+        p.x_plane = x.channel
+        if b.copied:
+            copy_strip(t, &p)
+        add_chain(t, &p, first)
+        first += CHAIN
+
+
+cdef void locate(Strip *t, index item) noexcept nogil:
+    """Neighbouring items are the same strip's next channels, then the line's next strip."""
+    cdef const Pointwise *b = t.b
+    cdef index lanes = b.kernels.lanes, strip
+    t.first_tile = item % b.tile_blocks * b.tiles_per_item
+    t.last_tile = min(t.first_tile + b.tiles_per_item, b.tiles)
+    item //= b.tile_blocks
+    strip = item % b.strips
+    item //= b.strips
+    t.pixel = strip * b.vectors // b.strips * lanes
+    t.pixels = min((strip + 1) * b.vectors // b.strips * lanes, b.size[2]) - t.pixel
+    t.row = item % b.size[1]
+    item //= b.size[1]
+    t.slice = item % b.size[0]
+    item //= b.size[0]
+    t.group = item % b.conv.groups
+    t.image = item // b.conv.groups
+
+
+cdef struct PointwiseRun:
+    const Pointwise *b
+    const fc_call *call
+
+
+cdef int pointwise_task(void *context, index task, int thread) noexcept nogil:
+    cdef PointwiseRun *r = <PointwiseRun *> context
+    cdef Strip t
+    cdef index item
+    t.b = r.b
+    t.call = r.call
+    t.workspace = r.call.workspace + thread * r.b.workspace
+    for item in range(task * r.b.items_per_task,
+                      min((task + 1) * r.b.items_per_task, r.b.items)):
+        locate(&t, item)
+        run_strip(&t)
+    return threads.FC_OK
+
+
+cdef int run_pointwise(const void *blocking, const fc_call *call) noexcept nogil:
+    cdef PointwiseRun r
+    r.b = <const Pointwise *> blocking
+    r.call = call
+    return threads.run(pointwise_task, &r, ceil_div(r.b.items, r.b.items_per_task),
+                       conv_work(&r.b.conv, r.b.element), r.b.conv.flush_denormals,
+                       r.call.threads)
