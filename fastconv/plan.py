@@ -23,8 +23,10 @@ ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 # Multiply-adds that cost as much as packing one kernel for Winograd rather than for implicit GEMM.
 TRANSFORM_WEIGHT = 1000
 
-# Where fewer of the lanes hold pixels, implicit GEMM transposes faster than pointwise multiplies.
-USEFUL_LANES = 0.85
+# What implicit GEMM loses on planes: transposing an input pixel in costs as much as so many output
+# channels' multiplications, and transposing sums out leaves it this share of its speed.
+TRANSPOSED_IN = 13
+TRANSPOSED_OUT = 0.93
 
 
 class Choice(NamedTuple):
@@ -119,24 +121,33 @@ def is_depthwise(p):
     return p.groups > 1 and p.group_in == 1 and p.group_out == 1
 
 
-def is_pointwise(p):
-    """Whether each output pixel sees one input pixel at its own place, in planes with runs."""
-    return p.kernel == (1, 1, 1) and p.stride == (1, 1, 1) and not p.padded and p.run > 1
+def is_one_to_one(p):
+    """Whether each output pixel sees exactly the input pixel at its own place."""
+    return p.kernel == (1, 1, 1) and p.stride == (1, 1, 1) and not p.padded
 
 
-def useful_lanes(p):
-    """Share of a run's vectors that hold pixels: the last one is seldom full."""
-    return p.run / (math.ceil(p.run / p.lanes) * p.lanes)
+def useful_lanes(p, count):
+    """Share of the lanes that `count` pixels or channels use: the last vector is seldom full."""
+    return count / (math.ceil(count / p.lanes) * p.lanes)
+
+
+def pointwise_pays(p):
+    """Whether vectors over the pixels of planes beat implicit GEMM's over output channels."""
+    share = p.group_out / (p.group_out + TRANSPOSED_IN) * TRANSPOSED_OUT
+    return useful_lanes(p, p.run) >= share * useful_lanes(p, p.group_out)
 
 
 def choose_direct(p):
     """The form of the direct algorithm that suits a problem; there is always one."""
     if is_depthwise(p) and p.channels_contiguous:
         return Choice("direct", "depthwise", 0, "one channel a group, channels contiguous")
-    if is_pointwise(p):
+    one_to_one = is_one_to_one(p)
+    if one_to_one and p.run > 1:
         return Choice("direct", "pointwise", 0, "1x1: vectors along the pixels of planes")
-    narrow = p.group_in == 1 or p.group_out < p.lanes // 4
-    if narrow or p.dilation[2] > 1 or p.kernel[2] == 0:
+    # memory without runs keeps pointwise's bits: of the other forms only rows has its chains
+    narrow = p.group_in == 1 or (p.group_out < p.lanes // 4 and not one_to_one)
+    dilated = p.dilation[2] > 1 and p.kernel[2] > 1
+    if narrow or dilated or p.kernel[2] == 0:
         return Choice("direct", "planes", 0, "few channels: vectors along the width")
     return Choice("direct", "rows", 0, "each kernel row is one run of width x channels")
 
@@ -220,7 +231,7 @@ def choose_auto(p, refusal, exact):
     """The rule behind algorithm="auto", first match wins."""
     if is_depthwise(p) or p.group_in == 1:
         return choose_direct(p)
-    if is_pointwise(p) and useful_lanes(p) >= USEFUL_LANES:
+    if is_one_to_one(p) and p.run > 1 and pointwise_pays(p):
         return choose_direct(p)
     if p.group_in < p.lanes and p.kernel[2] > 1:
         direct = choose_direct(p)

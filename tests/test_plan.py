@@ -11,8 +11,8 @@ def problem(**changes):
     """A 3x3 layer of 64 -> 64 channels on 56x56 pixels, with changes."""
     usual = plan.Problem(
         op="conv2d", batch=1, in_channels=64, out_channels=64, groups=1, kernel=(1, 3, 3),
-        stride=(1, 1, 1), dilation=(1, 1, 1), out_size=(1, 56, 56), channels_contiguous=False,
-        lanes=16, packed=True,
+        stride=(1, 1, 1), dilation=(1, 1, 1), padded=False, out_size=(1, 56, 56),
+        channels_contiguous=False, run=56 * 56, lanes=16, packed=True,
     )  # fmt: skip
     return usual._replace(**changes)
 
@@ -20,7 +20,15 @@ def problem(**changes):
 CHOICES = [
     ({}, "winograd", "F("),
     ({"kernel": (1, 1, 3), "out_size": (1, 1, 500)}, "winograd", "F("),
-    ({"kernel": (1, 1, 1)}, "im2col", "pointers"),
+    ({"kernel": (1, 1, 1)}, "direct", "pointwise"),
+    ({"kernel": (1, 1, 1), "groups": 2}, "direct", "pointwise"),
+    ({"kernel": (1, 1, 1), "padded": True}, "im2col", "pointers"),
+    ({"kernel": (1, 1, 1), "stride": (1, 1, 2)}, "im2col", "pointers"),
+    ({"kernel": (1, 1, 1), "run": 1}, "im2col", "pointers"),
+    ({"kernel": (1, 1, 1), "run": 49}, "im2col", "pointers"),
+    ({"kernel": (1, 1, 1), "run": 49, "lanes": 4}, "direct", "pointwise"),
+    ({"kernel": (1, 1, 1), "run": 49, "out_channels": 24}, "direct", "pointwise"),
+    ({"kernel": (1, 1, 1), "run": 3136, "in_channels": 1}, "direct", "pointwise"),
     ({"kernel": (1, 5, 5)}, "im2col", "pointers"),
     ({"stride": (1, 2, 2)}, "im2col", "pointers"),
     ({"dilation": (1, 2, 2)}, "winograd", "F(4,3)"),

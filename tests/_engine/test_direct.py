@@ -1,7 +1,8 @@
 """Direct convolution against the float64 reference: planes and depthwise, every stride and size.
 
 Which form runs is read from the plan where a test means one: planes take contiguous pixels (or
-anything), depthwise takes one channel a group with contiguous channels.
+anything), depthwise takes one channel a group with contiguous channels. The pointwise form has a
+file of its own, test_pointwise.py.
 """
 
 import itertools

@@ -31,17 +31,18 @@ FRAME_POINTER = re.compile(r"mov +%rsp,%rbp")
 
 
 def functions():
-    """(rows, vectors, [(address, instruction)]) of each tile in the extension, at every level."""
+    """(name, rows, vectors, [(address, instruction)]) of each tile, at every level."""
     listing = subprocess.run(
         [OBJDUMP, "-d", "--no-show-raw-insn", dispatch.__file__],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     for part in re.split(r"\n\n(?=[0-9a-f]+ <)", listing):
         head, _, body = part.partition("\n")
-        name = re.search(r"<tile_(\d+)x(\d+)>:", head)
+        name = re.search(r"<((?:tile|pointwise)_(\d+)x(\d+)(?:_[01])?)>:", head)
         if name:
             lines = re.findall(r"^ *([0-9a-f]+):\t(.*?) *$", body, re.M)
-            yield *map(int, name.groups()), [(int(address, 16), text) for address, text in lines]
+            code = [(int(address, 16), text) for address, text in lines]
+            yield name[1], int(name[2]), int(name[3]), code
 
 
 def inner_loops(code):
@@ -65,10 +66,10 @@ def kind(code):
 
 @pytest.fixture(scope="module")
 def tiles():
-    """{(register, type): {(rows, vectors): code}}"""
+    """{(register, type): {name: (rows, vectors, code)}}"""
     found = defaultdict(dict)
-    for rows, vectors, code in functions():
-        found[kind(code)][rows, vectors] = code
+    for name, rows, vectors, code in functions():
+        found[kind(code)][name] = rows, vectors, code
     if not found:
         pytest.skip("the extension was stripped: no kernel has a name in it")
     return found
@@ -77,10 +78,15 @@ def tiles():
 @pytest.mark.parametrize("element", ["s", "d"])
 @pytest.mark.parametrize("register", REGISTERS)
 def test_every_row_count_has_a_tile(register, element, tiles):
-    built = tiles[register, element]
-    for vectors in range(1, max(vectors for _, vectors in built) + 1):
-        rows = [m for m, n in built if n == vectors]
-        assert sorted(rows) == list(range(1, max(rows) + 1))
+    for family in ("tile", "pointwise"):
+        built = {
+            (rows, vectors)
+            for name, (rows, vectors, _) in tiles[register, element].items()
+            if name.startswith(family)
+        }
+        for vectors in range(1, max(vectors for _, vectors in built) + 1):
+            rows = [m for m, n in built if n == vectors]
+            assert sorted(rows) == list(range(1, max(rows) + 1))
 
 
 @pytest.mark.parametrize("element", ["s", "d"])
@@ -88,8 +94,8 @@ def test_every_row_count_has_a_tile(register, element, tiles):
 def test_inner_loops(register, element, tiles):
     """Nothing but whole rounds of rows x vectors products, fused above the baseline; no spills."""
     multiply = MULTIPLY if register == "xmm" else FUSED
-    for (rows, vectors), code in tiles[register, element].items():
-        tile = f"{rows}x{vectors} on {register}"
+    for name, (rows, vectors, code) in tiles[register, element].items():
+        tile = f"{name} on {register}"
         loops = [loop for loop in inner_loops(code) if any(map(multiply.match, loop))]
         assert loops, f"{tile}: no loop multiplies"
         framed = any(FRAME_POINTER.match(text) for _, text in code)

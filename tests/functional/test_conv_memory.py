@@ -19,6 +19,7 @@ CASES = {
     "depthwise": ((2, 19, 9, 23), (19, 1, 3, 3), {"groups": 19, "padding": 1}),
     "one channel": ((2, 1, 9, 23), (1, 1, 3, 5), {"padding": 2}),
     "groups": ((2, 12, 9, 10), (18, 4, 3, 3), {"groups": 3}),
+    "1x1": ((2, 19, 9, 23), (21, 19, 1, 1), {}),
 }
 RUNS = [
     pytest.param(name, algorithm, id=f"{name}-{algorithm}")

@@ -1,8 +1,9 @@
 /* The direct algorithm's kernels: argument structs and table.
  *
  * Two forms. planes: vectors run along the width of one channel's rows, which a zero-padded copy
- * holds split into stride phases, so every tap is a contiguous load. depthwise: vectors run along
- * the channels of channels-last memory, one input channel for each output channel.
+ * holds split into stride phases, so every tap is a contiguous load; two kinds of small kernels read
+ * the planes in place. depthwise: vectors run along the channels of channels-last memory, one input
+ * channel for each output channel.
  */
 #ifndef FC_DIRECT_H
 #define FC_DIRECT_H
