@@ -100,7 +100,7 @@ class Problem(NamedTuple):
     dilation: tuple
     padded: bool  # also where stride or kernel make the output another size than the input
     out_size: tuple
-    channels_contiguous: bool
+    channels_contiguous: bool  # of x, of the result where x has one channel
     run: int  # pixels that lie side by side in input, result and residual
     lanes: int
     packed: bool  # weights are packed once for many calls
@@ -145,7 +145,9 @@ def choose_direct(p):
     if one_to_one and p.run > 1:
         return Choice("direct", "pointwise", 0, "1x1: vectors along the pixels of planes")
     # memory without runs keeps pointwise's bits: of the other forms only rows has its chains
-    narrow = p.group_in == 1 or (p.group_out < p.lanes // 4 and not one_to_one)
+    narrow = p.group_out < p.lanes // 4 and not one_to_one
+    if p.group_in == 1:
+        narrow = not p.channels_contiguous or p.group_out < p.lanes
     dilated = p.dilation[2] > 1 and p.kernel[2] > 1
     if narrow or dilated or p.kernel[2] == 0:
         return Choice("direct", "planes", 0, "few channels: vectors along the width")

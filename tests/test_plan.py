@@ -37,6 +37,8 @@ CHOICES = [
     ({"kernel": (3, 3, 3)}, "im2col", "pointers"),
     ({"in_channels": 3}, "direct", "rows"),
     ({"in_channels": 1}, "direct", "planes"),
+    ({"in_channels": 1, "channels_contiguous": True}, "direct", "rows"),
+    ({"in_channels": 1, "out_channels": 6, "channels_contiguous": True}, "direct", "planes"),
     ({"in_channels": 1, "out_channels": 1}, "direct", "planes"),
     ({"groups": 64, "channels_contiguous": True}, "direct", "depthwise"),
     ({"groups": 64}, "direct", "planes"),

@@ -178,8 +178,10 @@ def plan_call(op, x, weight, residual, out, precision, arguments, exact=False, p
     dtype = compute_dtype(op, x, weight)
     transposed = len(arguments) > 7
     phases = transposed_phases(geometry) if transposed else convolution_phases(geometry)
-    contiguous = _channel_stride(x, geometry) == dtype.itemsize
     result = shape_only(geometry.out_shape, dtype) if out is None else out
+    # one channel has no stride worth the name: there the result tells
+    channels = x if geometry.in_channels > 1 else result
+    contiguous = _channel_stride(channels, geometry) == dtype.itemsize
     arrays = [x, result] if residual is None else [x, result, residual]
     planned = []
     for phase in phases:
