@@ -7,6 +7,7 @@ alone; pictures and bench results become figures with matplotlib, which comes wi
     array --grey_levels, signed_levels, direction_colours, mosaic--> picture
     pictures --picture_sheet--> Figure --save--> bytes of a file
     bench result --bench_chart--> Figure
+    bench result --roofline_chart--> Figure
     race result --race_chart--> Figure
 """
 
@@ -27,12 +28,15 @@ __all__ = [
     "mosaic",
     "picture_sheet",
     "race_chart",
+    "roofline_chart",
     "save",
     "signed_levels",
 ]
 
 INK, QUIET, RULE = "#1d2327", "#6b7480", "#d9dde2"
 OURS, NUMPY = "#0f766e", "#c9a227"
+ALGORITHMS = {"direct": "#3b6fb6", "im2col": "#b4532a", "winograd": OURS}
+SAVED = 4  # F(4x4, 3x3) multiplies a quarter as often as the definition
 VERDICTS = {"won": (OURS, "faster"), "level": ("#9aa5b1", "level"), "lost": ("#b4532a", "slower")}
 MARKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4)  # ratios on the axis of a race
 LONGEST = 4.0
@@ -241,6 +245,80 @@ def bench_chart(result: dict[str, Any]):
     )
     figure.text(0.03, 1 - 0.65 / height, words, fontsize=9, color=QUIET)
     return figure
+
+
+def roofline_chart(result: dict[str, Any]):
+    """Draw each layer's speed over its intensity, under what the machine could do at most.
+
+    The intensity is the definition's operations over the bytes that must move at least. The roofs
+    are the memory's bandwidth times the intensity, the FMA peak, and SAVED times that peak for
+    Winograd. Data in a cache moves faster than the memory's roof allows.
+
+    Parameters
+    ----------
+    result : dict
+        What `fastconv bench --json` writes.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    layers = [layer for layer in result["layers"] if layer["runs"]]
+    figure = Figure(figsize=(10, 6.2), dpi=150, facecolor="white")
+    axes = figure.add_axes((0.07, 0.1, 0.6, 0.74))
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    intensities = [layer["flops"] / layer["bytes"] for layer in layers]
+    _roofs(axes, result, min(intensities, default=1) * 0.6, max(intensities, default=1) * 1.6)
+    for number, (layer, intensity) in enumerate(zip(layers, intensities, strict=True), 1):
+        run = layer["runs"][0]
+        colour, spot = ALGORITHMS[run["algorithm"]], (intensity, run["gflops"])
+        axes.plot(*spot, "o", markersize=11, color=colour, alpha=0.85, markeredgecolor="white")
+        axes.annotate(
+            number, spot, ha="center", va="center", fontsize=6.5, color="white", weight="bold"
+        )
+        note = f"{number:2d}  {layer['name']}"
+        place = 0.7, 0.825 - 0.031 * (number - 1) * min(1, 25 / len(layers))
+        figure.text(*place, note, fontsize=7.5, color=colour, va="top")
+        figure.text(0.96, place[1], f"{run['gflops']:.0f}", fontsize=7.5, ha="right", va="top")
+    axes.set_xlabel("operations per byte that must move", fontsize=9, color=QUIET)
+    axes.set_ylabel("effective GFLOP/s", fontsize=9, color=QUIET)
+    axes.tick_params(which="both", labelsize=8, labelcolor=QUIET, color=RULE)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.grid(color=RULE, linewidth=0.5)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    marks = [
+        Line2D([], [], marker="o", linestyle="", color=colour, label=name)
+        for name, colour in ALGORITHMS.items()
+    ]
+    axes.legend(handles=marks, loc="lower right", fontsize=8, frameon=False)
+    machine = result["machine"]
+    words = f"{machine['cpu']}, {machine['isa']}, {result['threads']} threads, {result['layout']}"
+    figure.text(
+        0.07, 0.93, "Every layer under its roof", fontsize=15, fontweight="bold", color=INK
+    )
+    figure.text(0.07, 0.885, f"{words}, float32", fontsize=9, color=QUIET)
+    figure.text(0.96, 0.855, "GFLOP/s", fontsize=7.5, color=QUIET, ha="right", va="top")
+    return figure
+
+
+def _roofs(axes, result: dict[str, Any], low: float, high: float) -> None:
+    """Draw the three limits from intensity low to high, each with its name."""
+    peak, memory = result["peak_gflops"], result["memory_gbs"]
+    span = np.geomspace(low, high, 200)
+    for factor, name in ((1, f"FMA peak {peak:.0f}"), (SAVED, f"{SAVED} x peak: F(4x4, 3x3)")):
+        style = "-" if factor == 1 else (0, (4, 3))
+        axes.plot(span, np.minimum(memory * span, factor * peak), color=QUIET, ls=style, lw=1)
+        axes.text(high, factor * peak * 1.04, name, fontsize=8, color=QUIET, ha="right")
+    axes.text(
+        low * 1.05, memory * low * 1.6, f"memory {memory:.0f} GB/s", fontsize=8, color=QUIET
+    )
+    axes.set_xlim(low, high)
 
 
 def race_chart(result: dict[str, Any]):

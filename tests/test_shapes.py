@@ -61,6 +61,7 @@ def test_known_layer():
     assert conv1.weight_shape == (96, 3, 11, 11)
     assert conv1.y_shape == (1, 96, 55, 55)
     assert conv1.flops == 2 * 96 * 55 * 55 * 3 * 11 * 11
+    assert conv1.numbers == 3 * 227 * 227 + 96 * 3 * 11 * 11 + 96 * 55 * 55
     assert conv1.call == {"stride": 4, "padding": 0, "dilation": 1, "groups": 1}
 
 

@@ -12,6 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -30,6 +31,10 @@ class Effort(NamedTuple):
 # 5.3 ms took 9 to 14 ms when it came 0.04 seconds after a matmul, and 5.3 again after 0.2.
 THOROUGH = Effort(rounds=4, turn=0.03, pause=0.2)
 QUICK = Effort(rounds=2, turn=0.01, pause=0.2)
+
+
+# What each thread copies to learn the memory's speed: more than the caches hold.
+COPIED_BYTES = 64 << 20
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -58,6 +63,19 @@ def _turn(call: Callable[[], object], length: float) -> float:
     while time.perf_counter() < end:
         best = min(best, seconds(call))
     return best
+
+
+def memory_bandwidth(threads: int, best_of: int = 5) -> float:
+    """Bytes a second, read and written together, of arrays copied by so many threads at once."""
+    arrays = [np.ones((2, COPIED_BYTES), np.uint8) for _ in range(threads)]
+
+    def copy() -> None:
+        list(pool.map(lambda pair: np.copyto(*pair), arrays))
+
+    with ThreadPoolExecutor(threads) as pool:
+        copy()
+        best = min(seconds(copy) for _ in range(best_of))
+    return 2 * COPIED_BYTES * threads / best
 
 
 def max_error(result: np.ndarray, exact: np.ndarray) -> float:

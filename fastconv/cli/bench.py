@@ -25,7 +25,16 @@ from fastconv.cli._common import (
     require,
     write_file,
 )
-from fastconv.cli._measure import QUICK, THOROUGH, Effort, blas_threads, max_error, race, seconds
+from fastconv.cli._measure import (
+    QUICK,
+    THOROUGH,
+    Effort,
+    blas_threads,
+    max_error,
+    memory_bandwidth,
+    race,
+    seconds,
+)
 from fastconv.cli._operands import operands, oracle
 from fastconv.cli.race.contest import POOLS
 from fastconv.cli.race.contestants import PEERS
@@ -75,6 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"draw a bar chart into FILE ({', '.join(PICTURE_FORMATS)})",
     )
+    add(
+        "--roofline",
+        type=Path,
+        metavar="FILE",
+        help="draw every layer's speed under the machine's limits into FILE",
+    )
     add("--quick", action="store_true", help="rough numbers, several times sooner")
     add(
         "--peers",
@@ -116,6 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
         fastconv.set_num_threads(threads_before)
     _print_result(result)
     write_outputs(arguments, result, "bench_chart")
+    _write_chart(arguments.roofline, result, "roofline_chart")
     return 0 if any(layer["runs"] for layer in result["layers"]) else 1
 
 
@@ -139,12 +155,14 @@ def with_text(layers: list[Any], text: str | None) -> list[Any]:
 
 def check_outputs(arguments: argparse.Namespace) -> None:
     """Find out before the measuring, not after it, that a result cannot be written."""
-    if arguments.plot:
-        if arguments.plot.suffix not in PICTURE_FORMATS:
+    pictures = {"--plot": arguments.plot, "--roofline": arguments.roofline}
+    for option, path in pictures.items():
+        if path and path.suffix not in PICTURE_FORMATS:
             wanted = ", ".join(PICTURE_FORMATS)
-            raise CommandError(f"--plot: {arguments.plot} should end in one of {wanted}")
-        require("fastconv bench --plot", "demo", "matplotlib")
-    for option, path in (("--json", arguments.json), ("--plot", arguments.plot)):
+            raise CommandError(f"{option}: {path} should end in one of {wanted}")
+        if path:
+            require(f"fastconv bench {option}", "demo", "matplotlib")
+    for option, path in {"--json": arguments.json, **pictures}.items():
         if path:
             check_writable(option, path.parent)
 
@@ -154,12 +172,15 @@ def write_outputs(arguments: argparse.Namespace, result: dict[str, Any], chart: 
     if arguments.json:
         write_file(arguments.json, json.dumps(result, indent=1).encode())
         print(f"wrote {arguments.json}")
-    if arguments.plot:
+    _write_chart(arguments.plot, result, chart)
+
+
+def _write_chart(path: Path | None, result: dict[str, Any], chart: str) -> None:
+    if path:
         from fastconv import plot
 
-        figure = getattr(plot, chart)(result)
-        write_file(arguments.plot, plot.save(figure, arguments.plot.suffix[1:]))
-        print(f"wrote {arguments.plot}")
+        write_file(path, plot.save(getattr(plot, chart)(result), path.suffix[1:]))
+        print(f"wrote {path}")
 
 
 def measure(layers: list[shapes.Layer], arguments: argparse.Namespace) -> dict[str, Any]:
@@ -194,6 +215,7 @@ def measure(layers: list[shapes.Layer], arguments: argparse.Namespace) -> dict[s
         "layout": arguments.layout,
         "dtype": "float32",
         "peak_gflops": peak,
+        "memory_gbs": memory_bandwidth(threads) / 1e9,
         "numpy": {"description": str(blas), "blas": blas.name, "threads": blas.threads},
         "reference_flops": budget,
         "layers": measured,
@@ -210,6 +232,7 @@ def _measure_layer(
 ) -> dict[str, Any]:
     x, weight, bias = operands(layer, layout)
     facts = {**layer._asdict(), "text": str(layer), "flops": layer.flops, "refused": None}
+    facts["bytes"] = layer.numbers * x.itemsize
     ours, plans = {}, {}
     try:
         for precision in precisions:

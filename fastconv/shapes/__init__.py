@@ -7,6 +7,7 @@ columns; they hold distinct shapes only, with the number of times each occurs in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from importlib import resources
 from typing import Any, NamedTuple
@@ -66,6 +67,11 @@ class Layer(NamedTuple):
         batch, out_channels, rows, columns = self.y_shape
         _, per_group, kernel_height, kernel_width = self.weight_shape
         return 2 * batch * out_channels * rows * columns * per_group * kernel_height * kernel_width
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers must move at least: x and weights once in, the result once out."""
+        return sum(map(math.prod, (self.x_shape, self.weight_shape, self.y_shape)))
 
     @property
     def call(self) -> dict[str, Axes]:

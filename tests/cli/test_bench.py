@@ -33,6 +33,7 @@ def test_lenet_numbers(tmp_path, capsys):
     assert code == 0
     assert result["threads"] == fastconv.get_num_threads()
     assert result["peak_gflops"] > 0
+    assert result["memory_gbs"] > 0
     assert [layer["name"] for layer in result["layers"]] == ["c1", "c3", "c5"]
     for layer, known in zip(result["layers"], shapes.load("lenet"), strict=True):
         assert layer["flops"] == known.flops

@@ -20,6 +20,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Race, print the table, write what was asked for; 1 if fastconv could run no layer."""
     contests = _choose_contests(arguments.shapes, arguments.layer)
     peers = _choose_peers(arguments.peers, arguments.layout)
+    if arguments.roofline:
+        raise CommandError("bench: --roofline shows fastconv alone: leave --peers out")
     bench.check_outputs(arguments)
     result = measure(contests, peers, arguments)
     report.show(result)
