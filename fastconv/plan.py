@@ -10,13 +10,13 @@ gives the same bits) everywhere on one machine. Each way carries the reason for 
     direct     pointwise   1x1 on planes: vectors along the pixels
     direct     depthwise   one channel a group, channels last: vectors along the channels
     im2col     pointers    implicit GEMM through pointers to pixels
-    winograd   F(m,3)      3-wide stride-1 kernels of any dilation with fewer multiplications
+    winograd   F(m,r)      stride-1 kernels of r = 3 or 5 taps, any dilation: fewer multiplications
 """
 
 import math
 from typing import NamedTuple
 
-from ._engine.winograd_cost import WEIGHT, choose_tile, cost
+from ._engine.winograd_cost import KERNELS, WEIGHT, choose_tile, cost
 
 ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 
@@ -160,8 +160,10 @@ def winograd_refusal(p, precision):
         return 'precision "highest" keeps to direct and im2col'
     if any(s != 1 for s in p.stride):
         return f"it needs stride 1, got stride {trimmed(p.stride)}"
-    if p.kernel not in ((1, 3, 3), (1, 1, 3), (1, 3, 1)):
-        return f"it needs a 3x3, 1x3 or 3x1 kernel, got {'x'.join(map(str, trimmed(p.kernel)))}"
+    if p.kernel[0] != 1 or p.kernel[1:] not in KERNELS:
+        *most, last = ("x".join(map(str, kernel)) for kernel in KERNELS)
+        got = "x".join(map(str, trimmed(p.kernel)))
+        return f"it needs a {', '.join(most)} or {last} kernel, got {got}"
     return None
 
 
@@ -173,7 +175,7 @@ def trimmed(axes):
 
 
 def winograd_tile(p):
-    """Output tile m of the cheapest F(m, 3), or 0 where implicit GEMM costs less."""
+    """Output tile m of the cheapest F(m, r), or 0 where implicit GEMM costs less."""
     if p.group_in < p.lanes or p.group_out < p.lanes:
         return 0
     shape = winograd_shape(p)
@@ -182,6 +184,11 @@ def winograd_tile(p):
     if not p.packed:
         winograd += TRANSFORM_WEIGHT * p.group_in * p.group_out
     return tile if winograd < gemm_cost(p) else 0
+
+
+def winograd_form(p, tile):
+    """Name of Winograd with an output tile, as "F(4,3)"."""
+    return f"F({tile},{max(p.kernel)})"
 
 
 def winograd_shape(p):
@@ -221,7 +228,7 @@ def choose(p, algorithm, precision, exact=False):
         if refusal:
             raise ValueError(f'{p.op}: algorithm="winograd" cannot run this: {refusal}')
         tile = choose_tile(*winograd_shape(p))
-        return Choice("winograd", f"F({tile},3)", tile, "asked for")
+        return Choice("winograd", winograd_form(p, tile), tile, "asked for")
     if algorithm == "direct":
         return choose_direct(p)._replace(reason="asked for")
     if algorithm == "im2col":
@@ -244,7 +251,9 @@ def choose_auto(p, refusal, exact):
         if tile:
             apart = "" if max(p.dilation) == 1 else f"dilation {trimmed(p.dilation)}, "
             channels = f"{p.group_in} -> {p.group_out} channels"
-            reason = f"3-wide, stride 1, {apart}{channels}: F({tile},3) saves multiplications"
-            return Choice("winograd", f"F({tile},3)", tile, reason)
-    why = refusal if refusal and p.kernel[1:] == (3, 3) else "dense channels: implicit GEMM"
-    return Choice("im2col", "pointers", 0, why)
+            form = winograd_form(p, tile)
+            wide = f"{max(p.kernel)}-wide"
+            reason = f"{wide}, stride 1, {apart}{channels}: {form} saves multiplications"
+            return Choice("winograd", form, tile, reason)
+    nearly = refusal and p.kernel[1:] in ((3, 3), (5, 5))
+    return Choice("im2col", "pointers", 0, refusal if nearly else "dense channels: implicit GEMM")

@@ -29,7 +29,10 @@ CHOICES = [
     ({"kernel": (1, 1, 1), "run": 49, "lanes": 4}, "direct", "pointwise"),
     ({"kernel": (1, 1, 1), "run": 49, "out_channels": 24}, "direct", "pointwise"),
     ({"kernel": (1, 1, 1), "run": 3136, "in_channels": 1}, "direct", "pointwise"),
-    ({"kernel": (1, 5, 5)}, "im2col", "pointers"),
+    ({"kernel": (1, 5, 5)}, "winograd", "F(2,5)"),
+    ({"kernel": (1, 1, 5), "out_size": (1, 1, 500)}, "winograd", "F(4,5)"),
+    ({"kernel": (1, 5, 3)}, "im2col", "pointers"),
+    ({"kernel": (1, 7, 7)}, "im2col", "pointers"),
     ({"stride": (1, 2, 2)}, "im2col", "pointers"),
     ({"dilation": (1, 2, 2)}, "winograd", "F(4,3)"),
     ({"dilation": (1, 12, 12)}, "winograd", "F("),
@@ -60,6 +63,11 @@ def test_highest_precision_and_integers_leave_winograd_out():
     assert plan.choose(problem(), "auto", "medium").algorithm == "winograd"
 
 
+def test_the_reason_names_the_width_of_the_kernel():
+    assert "3-wide, stride 1" in plan.choose(problem(), "auto", "high").reason
+    assert "5-wide, stride 1" in plan.choose(problem(kernel=(1, 5, 5)), "auto", "high").reason
+
+
 def test_the_reason_names_a_dilation():
     assert "stride 1, 64 -> 64 channels: F(" in plan.choose(problem(), "auto", "high").reason
     apart = plan.choose(problem(dilation=(1, 2, 3)), "auto", "high")
@@ -83,9 +91,10 @@ def test_what_is_asked_for_is_done(algorithm):
 @pytest.mark.parametrize(
     ("changes", "precision", "reason"),
     [
-        ({"kernel": (1, 7, 7)}, "high", "3x3, 1x3 or 3x1 kernel, got 7x7"),
+        ({"kernel": (1, 7, 7)}, "high", "3x3, 1x3, 3x1, 5x5, 1x5 or 5x1 kernel, got 7x7"),
         ({"kernel": (3, 3, 3)}, "high", "got 3x3x3"),
-        ({"kernel": (1, 1, 5)}, "high", "got 1x5"),
+        ({"kernel": (1, 3, 5)}, "high", "got 3x5"),
+    ({"kernel": (1, 1, 4)}, "high", "got 1x4"),
         ({"stride": (1, 2, 1)}, "high", "stride 1, got stride (2, 1)"),
         ({"stride": (2, 1, 1)}, "high", "stride 1, got stride (2, 1, 1)"),
         ({}, "highest", '"highest" keeps to direct and im2col'),

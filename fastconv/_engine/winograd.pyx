@@ -1,13 +1,13 @@
-"""Winograd's minimal filtering F(m, 3): fewer multiplications between two cheap transforms.
+"""Winograd's minimal filtering F(m, r): fewer multiplications between two cheap transforms.
 
-An m x m tile of outputs needs an (m + 2) x (m + 2) tile of inputs; in the transformed domain the
-convolution is one small matrix product for each of the (m + 2)^2 points:
+An m x m tile of outputs of r x r taps needs an n x n tile of inputs, n = m + r - 1; in the
+transformed domain the convolution is one small matrix product for each of the n^2 points:
 
     x --input transform--> V[point] (tiles x channels)
                            V[point] x U[point] = M[point]        register tile of gemm, per point
                            M[point] --output transform, bias, residual, activation--> out
 
-Kernels of one row or column (1x3, 3x1, every 1-D convolution) do the same along one axis. Tiles
+Kernels of one row or column (1x3, 5x1, every 1-D convolution) do the same along one axis. Tiles
 are numbered through all images; a block of them goes through all three steps while it is in the
 cache. With few tiles for the threads, V is made once for all of them (`shared`), and the tasks
 are the products of some output channels each, so that every weight is read by one thread only.
@@ -17,17 +17,18 @@ all their tiles are numbered together, and a dilation is only a longer step in t
 
 Channels-last input is read where it lies, tiles at an edge and any other input through a
 zero-padded channels-last copy of a strip. NaN and infinity spread over the tile that they fall in,
-m + 2 inputs to m outputs wide (of a grid, where there is a dilation), and no further.
+n inputs to m outputs wide (of a grid, where there is a dilation), and no further.
 """
 
 from .winograd_cost import tiles_along
+from .winograd_matrices import FORMS
 
 from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
 from .kernels cimport FC_ACT_NONE, FC_ACT_RELU
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
-from .winograd_block cimport TABLE_BYTES, TAPS, Blocking, Task, multiply
+from .winograd_block cimport TABLE_BYTES, Blocking, Task, multiply
 from .winograd_block cimport packed_group_bytes, packed_panel_at, panel_start, panel_width
 from .winograd_block cimport point_into_v, strip_of, transform_input, transform_output
 from .winograd_kernels cimport fc_winograd_filter_args
@@ -61,16 +62,17 @@ cdef inline index odd_lines(index bytes) noexcept nogil:
 
 cdef void plan_tiles(Blocking *b, index tile) except *:
     cdef const fc_conv *c = &b.conv
-    cdef index points = tile + TAPS - 1
-    b.axes = 1 if c.kernel[1] == TAPS and c.kernel[2] == TAPS else 0
-    b.form = <int> (tile // 2 - 1)
+    cdef index taps = max(c.kernel[1], c.kernel[2]), points = tile + taps - 1
+    b.axes = 1 if c.kernel[1] == c.kernel[2] else 0
+    b.input_form = <int> (points // 2 - 2)
+    b.form = FORMS.index((tile, taps))
     b.points = points * points if b.axes else points
-    b.tile_height = tile if c.kernel[1] == TAPS else 1
-    b.tile_width = tile if c.kernel[2] == TAPS else 1
+    b.tile_height = tile if c.kernel[1] == taps else 1
+    b.tile_width = tile if c.kernel[2] == taps else 1
     b.in_height = b.tile_height + c.kernel[1] - 1
     b.in_width = b.tile_width + c.kernel[2] - 1
-    b.dilation_down = c.dilation[1] if c.kernel[1] == TAPS else 1
-    b.dilation_across = c.dilation[2] if c.kernel[2] == TAPS else 1
+    b.dilation_down = c.dilation[1] if c.kernel[1] == taps else 1
+    b.dilation_across = c.dilation[2] if c.kernel[2] == taps else 1
     b.tiles_down = tiles_along(c.out_size[1], b.tile_height, b.dilation_down)
     b.tiles_across = tiles_along(c.out_size[2], b.tile_width, b.dilation_across)
     # an empty batch is planned like any other, and never run

@@ -5,7 +5,6 @@ from .kernels cimport fc_kernels
 from .op cimport fc_call, fc_conv
 
 cdef enum:
-    TAPS = 3
     CHAIN = 512             # a sum is built from chains of at most this many multiply-adds
     TABLE_ROWS = 24         # most rows of a register tile, from any row of a group on
     TABLE_BYTES = 16384     # pointers to the rows of V that one call of the register tile reads
@@ -14,7 +13,8 @@ cdef enum:
 cdef struct Blocking:
     fc_conv conv
     const fc_kernels *kernels
-    int axes, form          # 0: one axis, 1: two; m / 2 - 1
+    int axes                # 0: one axis, 1: two
+    int input_form, form    # which input transform, and which of the others: winograd.h
     index element
     index group_in, group_out
     index points

@@ -149,7 +149,7 @@ cdef void transform_copied(const Task *t, fc_winograd_input_args *a, const Run *
         a.first_channel = channel
         a.channels = min(b.strip, last - channel)
         copy_strip(t, r, &s, t.group * b.group_in + channel, a.channels)
-        b.kernels.winograd.input[b.axes][b.form](a)
+        b.kernels.winograd.input[b.axes][b.input_form](a)
         channel += b.strip
 
 
@@ -164,7 +164,7 @@ cdef void transform_in_place(const Task *t, fc_winograd_input_args *a, const Run
     a.src_tile = b.tile_step * x.space[2]
     a.first_channel = channel
     a.channels = channels
-    b.kernels.winograd.input[b.axes][b.form](a)
+    b.kernels.winograd.input[b.axes][b.input_form](a)
 
 
 cdef index tiles_inside(const Task *t, const Run *r, index *first) noexcept nogil:

@@ -49,5 +49,5 @@ cdef extern from "winograd.h" nogil:
 
     ctypedef struct fc_winograd_kernels:
         void (*input[2][3])(const fc_winograd_input_args *) noexcept nogil
-        void (*output[2][3])(const fc_winograd_output_args *) noexcept nogil
-        void (*filter[2][3])(const fc_winograd_filter_args *) noexcept nogil
+        void (*output[2][5])(const fc_winograd_output_args *) noexcept nogil
+        void (*filter[2][5])(const fc_winograd_filter_args *) noexcept nogil

@@ -71,7 +71,7 @@ CASES = {
 def fits_winograd(weight_shape, options):
     kernel = tuple(k for k in weight_shape[2:] if k > 1)
     flat = len(weight_shape) < 5 or weight_shape[2] == 1
-    return options.get("stride", 1) == 1 and flat and kernel in ((3, 3), (3,))
+    return options.get("stride", 1) == 1 and flat and kernel in ((3, 3), (3,), (5, 5), (5,))
 
 
 RUNS = [

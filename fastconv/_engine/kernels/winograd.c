@@ -4,20 +4,19 @@
  * (a pair of points, or outputs of one parity): a group's rows of the first transform are held in
  * registers and go through the second one at once, so a tile never makes a trip through the
  * stack; what it costs is loading the tile's pixels once per group. The 1-D transforms themselves
- * are generated (winograd_matrices.py).
+ * are generated (winograd_matrices.py). F(m, taps) has n = m + taps - 1 points along an axis.
  */
 #include "kernels.h"
 #include "simd.h"
 
 /* Doubles for the filters: a vector's worth whatever the element type. */
 typedef double dvec __attribute__((vector_size(FC_VECTOR_BYTES)));
-enum { DOUBLES = FC_VECTOR_BYTES / (int)sizeof(double), TAPS = 3, MAX_POINTS = 8 };
+enum { DOUBLES = FC_VECTOR_BYTES / (int)sizeof(double), MAX_TAPS = 5, MAX_POINTS = 8 };
 
 #include "winograd_matrices.h"
 
-#define POINTS(m) ((m) + TAPS - 1)
-#define GROUPS(m) (POINTS(m) / 2 + 1) /* of points: 0, the pairs, infinity */
-#define IS_PAIR(m, group) ((group) != 0 && (group) != GROUPS(m) - 1)
+#define GROUPS(n) ((n) / 2 + 1) /* of n points: 0, the pairs, infinity */
+#define IS_PAIR(n, group) ((group) != 0 && (group) != GROUPS(n) - 1)
 
 FC_INLINE vec read(const char *p, ptrdiff_t left, const int whole) {
     return whole ? load((const real *)p) : load_first((const real *)p, (int)left);
@@ -26,12 +25,12 @@ FC_INLINE vec read(const char *p, ptrdiff_t left, const int whole) {
 /* ---- input ---- */
 
 /* One line of n values to its n points, stored `point` apart from dst on; returns the end. */
-FC_INLINE char *input_line(const int m, const vec *d, char *dst, ptrdiff_t point) {
-    FC_UNROLL for (int group = 0; group < GROUPS(m); group++) {
+FC_INLINE char *input_line(const int n, const vec *d, char *dst, ptrdiff_t point) {
+    FC_UNROLL for (int group = 0; group < GROUPS(n); group++) {
         vec t[2];
-        input_points(m, group, d, t);
+        input_points(n, group, d, t);
         FC_UNROLL for (int k = 0; k < 2; k++) {
-            if (k == 1 && !IS_PAIR(m, group)) continue;
+            if (k == 1 && !IS_PAIR(n, group)) continue;
             store((real *)dst, t[k]);
             dst += point;
         }
@@ -39,32 +38,32 @@ FC_INLINE char *input_line(const int m, const vec *d, char *dst, ptrdiff_t point
     return dst;
 }
 
-FC_INLINE void input_tile(const int m, const int axes, const int whole,
+FC_INLINE void input_tile(const int n, const int axes, const int whole,
                           const fc_winograd_input_args *a, const char *src, ptrdiff_t left,
                           char *dst) {
     const ptrdiff_t row = a->src_row, pixel = a->src_pixel, point = a->dst_point;
     if (axes == 1) {
         vec d[MAX_POINTS];
-        FC_UNROLL for (int i = 0; i < POINTS(m); i++) d[i] = read(src + i * pixel, left, whole);
-        input_line(m, d, dst, point);
+        FC_UNROLL for (int i = 0; i < n; i++) d[i] = read(src + i * pixel, left, whole);
+        input_line(n, d, dst, point);
         return;
     }
-    FC_UNROLL for (int group = 0; group < GROUPS(m); group++) {
+    FC_UNROLL for (int group = 0; group < GROUPS(n); group++) {
         vec line[2][MAX_POINTS];
-        FC_UNROLL for (int j = 0; j < POINTS(m); j++) {
+        FC_UNROLL for (int j = 0; j < n; j++) {
             vec d[MAX_POINTS], t[2];
-            FC_UNROLL for (int i = 0; i < POINTS(m); i++)
+            FC_UNROLL for (int i = 0; i < n; i++)
                 d[i] = read(src + i * row + j * pixel, left, whole);
-            input_points(m, group, d, t);
+            input_points(n, group, d, t);
             line[0][j] = t[0];
-            if (IS_PAIR(m, group)) line[1][j] = t[1];
+            if (IS_PAIR(n, group)) line[1][j] = t[1];
         }
-        dst = input_line(m, line[0], dst, point);
-        if (IS_PAIR(m, group)) dst = input_line(m, line[1], dst, point);
+        dst = input_line(n, line[0], dst, point);
+        if (IS_PAIR(n, group)) dst = input_line(n, line[1], dst, point);
     }
 }
 
-FC_INLINE void input_run(const int m, const int axes, const fc_winograd_input_args *a) {
+FC_INLINE void input_run(const int n, const int axes, const fc_winograd_input_args *a) {
     const ptrdiff_t element = sizeof(real), row_bytes = a->block * element;
     const ptrdiff_t first_block = a->first_channel / a->block;
     const ptrdiff_t first_inside = (a->first_channel % a->block) * element;
@@ -74,8 +73,8 @@ FC_INLINE void input_run(const int m, const int axes, const fc_winograd_input_ar
         char *block = a->dst + group * a->dst_group + row * row_bytes + first_block * a->dst_block;
         ptrdiff_t inside = first_inside;
         for (ptrdiff_t left = a->channels; left > 0; left -= FC_LANES) {
-            if (left >= FC_LANES) input_tile(m, axes, 1, a, src, left, block + inside);
-            else input_tile(m, axes, 0, a, src, left, block + inside);
+            if (left >= FC_LANES) input_tile(n, axes, 1, a, src, left, block + inside);
+            else input_tile(n, axes, 0, a, src, left, block + inside);
             src += FC_VECTOR_BYTES;
             inside += FC_VECTOR_BYTES;
             if (inside == row_bytes) {
@@ -102,11 +101,12 @@ FC_INLINE void finish_pixel(const fc_winograd_output_args *a, vec v, vec bias, c
 }
 
 /* Outputs parity, parity + 2, ... of one line of n products. */
-FC_INLINE void output_line(const int m, const fc_winograd_output_args *a, const vec *p, vec bias,
-                           ptrdiff_t width, char *dst, const char *residual, ptrdiff_t left) {
+FC_INLINE void output_line(const int m, const int n, const fc_winograd_output_args *a,
+                           const vec *p, vec bias, ptrdiff_t width, char *dst,
+                           const char *residual, ptrdiff_t left) {
     FC_UNROLL for (int parity = 0; parity < 2; parity++) {
         vec y[FC_WINOGRAD_MAX_TILE / 2];
-        output_points(m, parity, p, y);
+        output_points(m, n, parity, p, y);
         FC_UNROLL for (int i = 0; i < m / 2; i++) {
             const int column = 2 * i + parity;
             if (column < width)
@@ -116,35 +116,36 @@ FC_INLINE void output_line(const int m, const fc_winograd_output_args *a, const 
     }
 }
 
-FC_INLINE void output_tile(const int m, const int axes, const fc_winograd_output_args *a,
-                           const char *src, vec bias, ptrdiff_t width, char *dst,
-                           const char *residual, ptrdiff_t left) {
+FC_INLINE void output_tile(const int m, const int n, const int axes,
+                           const fc_winograd_output_args *a, const char *src, vec bias,
+                           ptrdiff_t width, char *dst, const char *residual, ptrdiff_t left) {
     const ptrdiff_t point = a->src_point;
     if (axes == 1) {
         vec p[MAX_POINTS];
-        FC_UNROLL for (int i = 0; i < POINTS(m); i++) p[i] = load((const real *)(src + i * point));
-        output_line(m, a, p, bias, width, dst, residual, left);
+        FC_UNROLL for (int i = 0; i < n; i++) p[i] = load((const real *)(src + i * point));
+        output_line(m, n, a, p, bias, width, dst, residual, left);
         return;
     }
     FC_UNROLL for (int parity = 0; parity < 2; parity++) {
         vec line[FC_WINOGRAD_MAX_TILE / 2][MAX_POINTS];
-        FC_UNROLL for (int j = 0; j < POINTS(m); j++) {
+        FC_UNROLL for (int j = 0; j < n; j++) {
             vec p[MAX_POINTS], y[FC_WINOGRAD_MAX_TILE / 2];
-            FC_UNROLL for (int i = 0; i < POINTS(m); i++)
-                p[i] = load((const real *)(src + (i * POINTS(m) + j) * point));
-            output_points(m, parity, p, y);
+            FC_UNROLL for (int i = 0; i < n; i++)
+                p[i] = load((const real *)(src + (i * n + j) * point));
+            output_points(m, n, parity, p, y);
             FC_UNROLL for (int i = 0; i < m / 2; i++) line[i][j] = y[i];
         }
         FC_UNROLL for (int i = 0; i < m / 2; i++) {
             const int row = 2 * i + parity;
             if (row < a->height)
-                output_line(m, a, line[i], bias, width, dst + row * a->dst_row,
+                output_line(m, n, a, line[i], bias, width, dst + row * a->dst_row,
                             residual ? residual + row * a->residual_row : NULL, left);
         }
     }
 }
 
-FC_INLINE void output_run(const int m, const int axes, const fc_winograd_output_args *a) {
+FC_INLINE void output_run(const int m, const int n, const int axes,
+                          const fc_winograd_output_args *a) {
     for (ptrdiff_t tile = 0; tile < a->tiles; tile++) {
         const ptrdiff_t columns = a->width - tile * a->tile_width;
         const ptrdiff_t width = (columns + a->dilation - 1) / a->dilation;
@@ -153,7 +154,7 @@ FC_INLINE void output_run(const int m, const int axes, const fc_winograd_output_
             const vec bias = a->bias ? load_upto((const real *)a->bias + c, left) : (vec){0};
             const char *residual =
                 a->residual ? a->residual + tile * a->residual_tile + bytes : NULL;
-            output_tile(m, axes, a, a->src + tile * a->src_tile + bytes, bias, width,
+            output_tile(m, n, axes, a, a->src + tile * a->src_tile + bytes, bias, width,
                         a->dst + tile * a->dst_tile + bytes, residual, left);
         }
     }
@@ -175,13 +176,14 @@ FC_INLINE dvec widen(const real *p) { return load(p); }
 FC_INLINE void store_rounded(real *p, dvec v) { store(p, v); }
 #endif
 
-FC_INLINE char *filter_line(const int m, const dvec *g, char *dst, ptrdiff_t point) {
-    FC_UNROLL for (int group = 0; group < GROUPS(m); group++) {
+FC_INLINE char *filter_line(const int taps, const int n, const dvec *g, char *dst,
+                            ptrdiff_t point) {
+    FC_UNROLL for (int group = 0; group < GROUPS(n); group++) {
         dvec t[2];
-        filter_points(m, group, g, t);
+        filter_points(taps, n, group, g, t);
         store_rounded((real *)dst, t[0]);
         dst += point;
-        if (IS_PAIR(m, group)) {
+        if (IS_PAIR(n, group)) {
             store_rounded((real *)dst, t[1]);
             dst += point;
         }
@@ -190,44 +192,47 @@ FC_INLINE char *filter_line(const int m, const dvec *g, char *dst, ptrdiff_t poi
 }
 
 /* One input channel's taps, [tap][lane], of DOUBLES output channels. */
-FC_INLINE void filter_tile(const int m, const int axes, const real *taps, char *dst,
-                           ptrdiff_t point) {
+FC_INLINE void filter_tile(const int taps, const int n, const int axes, const real *weights,
+                           char *dst, ptrdiff_t point) {
     if (axes == 1) {
-        dvec g[TAPS];
-        FC_UNROLL for (int j = 0; j < TAPS; j++) g[j] = widen(taps + j * FC_LANES);
-        filter_line(m, g, dst, point);
+        dvec g[MAX_TAPS];
+        FC_UNROLL for (int j = 0; j < taps; j++) g[j] = widen(weights + j * FC_LANES);
+        filter_line(taps, n, g, dst, point);
         return;
     }
-    dvec g[TAPS][TAPS]; /* [column][row] */
-    FC_UNROLL for (int i = 0; i < TAPS; i++) {
-        FC_UNROLL for (int j = 0; j < TAPS; j++) g[j][i] = widen(taps + (i * TAPS + j) * FC_LANES);
+    dvec g[MAX_TAPS][MAX_TAPS]; /* [column][row] */
+    FC_UNROLL for (int i = 0; i < taps; i++) {
+        FC_UNROLL for (int j = 0; j < taps; j++)
+            g[j][i] = widen(weights + (i * taps + j) * FC_LANES);
     }
-    FC_UNROLL for (int group = 0; group < GROUPS(m); group++) {
-        dvec line[2][TAPS];
-        FC_UNROLL for (int j = 0; j < TAPS; j++) {
+    FC_UNROLL for (int group = 0; group < GROUPS(n); group++) {
+        dvec line[2][MAX_TAPS];
+        FC_UNROLL for (int j = 0; j < taps; j++) {
             dvec t[2];
-            filter_points(m, group, g[j], t);
+            filter_points(taps, n, group, g[j], t);
             line[0][j] = t[0];
-            if (IS_PAIR(m, group)) line[1][j] = t[1];
+            if (IS_PAIR(n, group)) line[1][j] = t[1];
         }
-        dst = filter_line(m, line[0], dst, point);
-        if (IS_PAIR(m, group)) dst = filter_line(m, line[1], dst, point);
+        dst = filter_line(taps, n, line[0], dst, point);
+        if (IS_PAIR(n, group)) dst = filter_line(taps, n, line[1], dst, point);
     }
 }
 
 /* FC_LANES input channels x FC_LANES output channels at a time, transposed in registers. */
-FC_INLINE void filter_panel(const int m, const int axes, const fc_winograd_filter_args *a) {
-    const int taps = axes == 1 ? TAPS : TAPS * TAPS;
-    real scratch[TAPS * TAPS * FC_LANES * FC_LANES] FC_ALIGNED;
+FC_INLINE void filter_panel(const int taps, const int n, const int axes,
+                            const fc_winograd_filter_args *a) {
+    const int kernel = axes == 1 ? taps : taps * taps;
+    real scratch[MAX_TAPS * MAX_TAPS * FC_LANES * FC_LANES] FC_ALIGNED;
     for (ptrdiff_t k0 = 0; k0 < a->width; k0 += FC_LANES) {
         const ptrdiff_t outputs = a->channels - k0;
         for (ptrdiff_t c0 = 0; c0 < a->depth; c0 += FC_LANES) {
             const ptrdiff_t inputs = a->depth - c0 < FC_LANES ? a->depth - c0 : FC_LANES;
-            const ptrdiff_t run = inputs * taps;
+            const ptrdiff_t run = inputs * kernel;
             for (ptrdiff_t w0 = 0; w0 < run; w0 += FC_LANES) {
                 vec block[FC_LANES];
                 for (int k = 0; k < FC_LANES; k++) {
-                    const real *w = (const real *)(a->weight + (k0 + k) * a->row) + c0 * taps + w0;
+                    const char *row = a->weight + (k0 + k) * a->row;
+                    const real *w = (const real *)row + c0 * kernel + w0;
                     block[k] = k < outputs ? load_upto(w, run - w0) : (vec){0};
                 }
                 transpose(block);
@@ -235,7 +240,7 @@ FC_INLINE void filter_panel(const int m, const int axes, const fc_winograd_filte
             }
             for (ptrdiff_t c = 0; c < inputs; c++) {
                 for (int k = 0; k < FC_LANES; k += DOUBLES)
-                    filter_tile(m, axes, scratch + c * taps * FC_LANES + k,
+                    filter_tile(taps, n, axes, scratch + c * kernel * FC_LANES + k,
                                 a->dst + ((c0 + c) * a->width + k0 + k) * (ptrdiff_t)sizeof(real),
                                 a->dst_point);
             }
@@ -243,22 +248,38 @@ FC_INLINE void filter_panel(const int m, const int axes, const fc_winograd_filte
     }
 }
 
-#define DEFINE(m)                                                                                 \
-    static void input_1d_##m(const fc_winograd_input_args *a) { input_run(m, 1, a); }             \
-    static void input_2d_##m(const fc_winograd_input_args *a) { input_run(m, 2, a); }             \
-    static void output_1d_##m(const fc_winograd_output_args *a) { output_run(m, 1, a); }          \
-    static void output_2d_##m(const fc_winograd_output_args *a) { output_run(m, 2, a); }          \
-    static void filter_1d_##m(const fc_winograd_filter_args *a) { filter_panel(m, 1, a); }        \
-    static void filter_2d_##m(const fc_winograd_filter_args *a) { filter_panel(m, 2, a); }
+#define DEFINE_INPUT(n)                                                                           \
+    static void input_1d_##n(const fc_winograd_input_args *a) { input_run(n, 1, a); }             \
+    static void input_2d_##n(const fc_winograd_input_args *a) { input_run(n, 2, a); }
 
-DEFINE(2)
-DEFINE(4)
-DEFINE(6)
+#define DEFINE(m, r)                                                                              \
+    static void output_1d_##m##_##r(const fc_winograd_output_args *a) {                           \
+        output_run(m, m + r - 1, 1, a);                                                           \
+    }                                                                                             \
+    static void output_2d_##m##_##r(const fc_winograd_output_args *a) {                           \
+        output_run(m, m + r - 1, 2, a);                                                           \
+    }                                                                                             \
+    static void filter_1d_##m##_##r(const fc_winograd_filter_args *a) {                           \
+        filter_panel(r, m + r - 1, 1, a);                                                         \
+    }                                                                                             \
+    static void filter_2d_##m##_##r(const fc_winograd_filter_args *a) {                           \
+        filter_panel(r, m + r - 1, 2, a);                                                         \
+    }
 
-#define BY_TILE(stem) {stem##_2, stem##_4, stem##_6}
+DEFINE_INPUT(4)
+DEFINE_INPUT(6)
+DEFINE_INPUT(8)
+DEFINE(2, 3)
+DEFINE(4, 3)
+DEFINE(6, 3)
+DEFINE(2, 5)
+DEFINE(4, 5)
+
+#define BY_POINTS(stem) {stem##_4, stem##_6, stem##_8}
+#define BY_FORM(stem) {stem##_2_3, stem##_4_3, stem##_6_3, stem##_2_5, stem##_4_5}
 
 const fc_winograd_kernels FC_TABLE(winograd) = {
-    {BY_TILE(input_1d), BY_TILE(input_2d)},
-    {BY_TILE(output_1d), BY_TILE(output_2d)},
-    {BY_TILE(filter_1d), BY_TILE(filter_2d)},
+    {BY_POINTS(input_1d), BY_POINTS(input_2d)},
+    {BY_FORM(output_1d), BY_FORM(output_2d)},
+    {BY_FORM(filter_1d), BY_FORM(filter_2d)},
 };

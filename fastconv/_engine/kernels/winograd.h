@@ -4,14 +4,14 @@
  *   V  transformed input    [point][row group][channel block][rows][block], read by gemm's tile
  *   M  products             [point][tile][output channels of a slab]
  *   U  transformed weights  [panel][point][channel][width]
- * Points of a 2-D tile are numbered row point * (m + 2) + column point.
+ * Points of a 2-D tile are numbered row point * (points along a row) + column point.
  */
 #ifndef FC_WINOGRAD_H
 #define FC_WINOGRAD_H
 
 #include <stddef.h>
 
-enum { FC_WINOGRAD_MAX_TILE = 6 };
+enum { FC_WINOGRAD_MAX_TILE = 6, FC_WINOGRAD_FORMS = 5 };
 
 /* A run of tiles beside each other, from channels-last pixels into V. A 1-D tile runs along
  * src_pixel. */
@@ -53,11 +53,12 @@ typedef struct {
     ptrdiff_t dst_point;      /* bytes */
 } fc_winograd_filter_args;
 
-/* By m / 2 - 1: F(2, 3), F(4, 3), F(6, 3), along one axis and two. */
+/* Along one axis and two; the input's by its points (4, 6, 8), the others for F(2, 3), F(4, 3),
+ * F(6, 3), F(2, 5), F(4, 5). */
 typedef struct {
-    void (*input[2][FC_WINOGRAD_MAX_TILE / 2])(const fc_winograd_input_args *);
-    void (*output[2][FC_WINOGRAD_MAX_TILE / 2])(const fc_winograd_output_args *);
-    void (*filter[2][FC_WINOGRAD_MAX_TILE / 2])(const fc_winograd_filter_args *);
+    void (*input[2][3])(const fc_winograd_input_args *);
+    void (*output[2][FC_WINOGRAD_FORMS])(const fc_winograd_output_args *);
+    void (*filter[2][FC_WINOGRAD_FORMS])(const fc_winograd_filter_args *);
 } fc_winograd_kernels;
 
 #endif
