@@ -59,6 +59,9 @@ def test_auto(changes, algorithm, form):
 
 def test_highest_precision_and_integers_leave_winograd_out():
     assert plan.choose(problem(), "auto", "highest").algorithm == "im2col"
+    wide = problem(kernel=(1, 5, 5))
+    assert plan.choose(wide, "auto", "highest").algorithm == "im2col"
+    assert plan.choose(wide, "auto", "high", exact=True).algorithm == "im2col"
     assert plan.choose(problem(), "auto", "high", exact=True).algorithm == "im2col"
     assert plan.choose(problem(), "auto", "medium").algorithm == "winograd"
 
