@@ -12,7 +12,7 @@ from math import prod
 PIXEL_CHANNEL = {(3, 1): 32, (3, 2): 32, (5, 1): 18, (5, 2): 64}
 WEIGHT = 8  # ... reading one transformed weight: few tiles are bound by it
 # Tiles to choose from, by the same two. F(6x6,3x3) errs by up to 2.6e-5 of max|y| with 512
-# channels, F(4x4,3x3) by 5e-6 and F(6,3) along one axis by 6e-6; F(4x4,5x5) by 1.6e-5,
+# channels, F(4x4,3x3) by 5e-6 and F(6,3) along one axis by 6e-6; F(4x4,5x5) by 1.3e-5,
 # F(2x2,5x5) and F(4,5) along one axis by 4e-6.
 CHOICES = {(3, 1): (2, 4, 6), (3, 2): (2, 4), (5, 1): (2, 4), (5, 2): (2,)}
 # Kernels (height, width) that there are tiles for.
