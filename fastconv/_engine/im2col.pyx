@@ -32,7 +32,7 @@ cdef index POINTER_BYTES = 256 << 10
 cdef index STRIPE_COLUMNS = 64
 # Work is cut into up to this many tasks of at least this many operations.
 cdef index TASKS = 64
-cdef index TASKS_PER_THREAD = 8     # this many are enough: a late thread's are done by the others
+cdef index TASKS_PER_THREAD = 4     # this many are enough: a late thread's are done by the others
 cdef double TASK_OPERATIONS = 4e6
 # No block is made smaller than this to balance the tasks.
 cdef index LEAST_PIXELS = 24
@@ -156,7 +156,7 @@ cdef void plan_blocks(Blocking *b) noexcept:
     cdef index enough = min(wanted, TASKS_PER_THREAD * threads.maximum()), best, step
     best = most = max(8, min(most, POINTER_BYTES // (8 * max(1, b.taps))))
     while True:
-        plan_pixels(b, most, wanted)
+        plan_pixels(b, most, enough)
         cost = makespan(b)
         if task_count(b) >= enough and (least < 0 or cost < least):
             best, least = most, cost
@@ -164,7 +164,7 @@ cdef void plan_blocks(Blocking *b) noexcept:
         if most - step < min(LEAST_PIXELS, best):
             break
         most -= step
-    plan_pixels(b, best, wanted)
+    plan_pixels(b, best, enough)
 
 
 cdef void plan_workspace(Blocking *b) noexcept:
