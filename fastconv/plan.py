@@ -21,7 +21,7 @@ from ._engine.winograd_cost import KERNELS, WEIGHT, choose_tile, cost
 ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 
 # Multiply-adds that cost as much as packing one kernel for Winograd rather than for implicit GEMM.
-TRANSFORM_WEIGHT = 1000
+TRANSFORM_WEIGHT = 600
 
 # What implicit GEMM loses on planes: transposing an input pixel in costs as much as so many output
 # channels' multiplications, and transposing sums out leaves it this share of its speed.
