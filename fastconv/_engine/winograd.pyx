@@ -9,8 +9,8 @@ transformed domain the convolution is one small matrix product for each of the n
 
 Kernels of one row or column (1x3, 5x1, every 1-D convolution) do the same along one axis. Tiles
 are numbered through all images; a block of them goes through all three steps while it is in the
-cache. With few tiles for the threads, V is made once for all of them (`shared`), and the tasks
-are the products of some output channels each, so that every weight is read by one thread only.
+cache. With few tiles for the threads a task makes only some output channels of a block, so that
+every weight is read by one thread only.
 
 A dilated convolution is d grids along an axis, each of every d-th pixel and undilated by itself;
 all their tiles are numbered together, and a dilation is only a longer step in the arrays.
@@ -47,10 +47,10 @@ cdef index RUN_COLUMNS = 64
 cdef index STRIP_CHANNELS = 16
 # Input channels of a panel that one task packs.
 cdef index PACK_CHANNELS = 64
-# To stream a block's weights from L3 costs as much as so many tiles more, and to wait for each
-# other as so many vector multiply-adds.
+# To stream a block's weights from L3 costs as much as so many tiles more, and to transform a vector
+# of input as so many vector multiply-adds for each point.
 cdef index STREAM_TILES = 8
-cdef double BARRIER = 2e4
+cdef double INPUT_TRANSFORM = 8
 
 
 cdef inline index odd_lines(index bytes) noexcept nogil:
@@ -102,20 +102,8 @@ cdef void plan_rows(Blocking *b, index rows) noexcept:
     b.v_group = ceil_div(b.group_in, b.block) * b.v_block
 
 
-cdef inline index v_point(const Blocking *b, index tiles) noexcept nogil:
-    """Bytes between the points of a V of so many tiles."""
-    return odd_lines(ceil_div(tiles, b.rows) * b.v_group)
-
-
-cdef inline index m_point(const Blocking *b, index tiles) noexcept nogil:
-    return odd_lines(tiles * b.m_row)
-
-
 cdef void plan_workspace(Blocking *b) noexcept:
-    """Most tiles of a block, and where a thread keeps its pointers, strip, M and V.
-
-    V comes last: the threads' Vs lie side by side and can be used as one.
-    """
+    """Most tiles of a block, and where a thread keeps its pointers, strip, M and V."""
     cdef index strip = b.in_height * strip_of(b, b.run, b.in_width).width * b.strip * b.element
     cdef index sums = b.run * b.tile_height * b.tile_width \
         * (b.kernels.gemm.lanes * b.element + 2 * sizeof(void *))
@@ -126,11 +114,12 @@ cdef void plan_workspace(Blocking *b) noexcept:
         plan_rows(b, max(1, most))
     b.most = min(round_up(b.tiles, b.rows),
                  max(b.rows, min(most, MOST_TILES) // b.rows * b.rows))
+    b.v_point = odd_lines(ceil_div(b.most, b.rows) * b.v_group)
+    b.m_point = odd_lines(b.most * b.m_row)
     b.scratch_at = TABLE_BYTES
     b.m_at = b.scratch_at + round_up(max(strip, sums), 4096)
-    b.v_at = b.m_at + round_up(b.points * m_point(b, b.most), 4096)
-    # a line more per point: one V of many blocks may need it to keep its points apart
-    b.workspace = b.v_at + round_up(b.points * (v_point(b, b.most) + 64), 4096)
+    b.v_at = b.m_at + round_up(b.points * b.m_point, 4096)
+    b.workspace = b.v_at + round_up(b.points * b.v_point, 4096)
 
 
 cdef Prepared plan_winograd(const fc_conv *conv, const fc_view *x, const fc_view *out,
@@ -196,154 +185,72 @@ cdef int pack(const void *blocking, const char *weight, char *packed) noexcept n
                        threads.maximum())
 
 
-# ---------------------------------------------------------------- schedules
+# ---------------------------------------------------------------- schedule
 
 cdef struct Schedule:
-    # How a call is cut. V private: all tiles in `pieces` blocks. V shared: `rounds` of at most
-    # `round_tiles` tiles; of each, the input by tiles and channels, then every slab in `pieces`.
-    bint shared
-    index count             # threads
-    index round_tiles, rounds
-    index pieces
-    index input_pieces, channel_pieces
+    # A group's tiles in `pieces` blocks, the output channels of each in `parts`. The parts of a
+    # block each make V for themselves: to read a V that another core made takes longer.
+    index pieces, parts
 
 
 cdef struct RunContext:
     const Blocking *b
     const fc_call *call
     Schedule s
-    index group, first, tiles   # the round, where V is shared
 
 
 cdef inline double block_cost(const Blocking *b, index tiles, index slabs) noexcept nogil:
     """Vector multiply-adds, and the like, of a block of tiles and some slabs."""
-    return <double> b.points * b.group_in * b.vectors * slabs / b.slabs * (tiles + STREAM_TILES)
+    cdef double vectors = <double> b.vectors * slabs / b.slabs * (tiles + STREAM_TILES)
+    cdef double transforms = INPUT_TRANSFORM * tiles / b.kernels.gemm.lanes
+    return b.points * b.group_in * (vectors + transforms)
 
 
 cdef Schedule schedule(const Blocking *b, index count) noexcept nogil:
-    """The cheaper way to keep `count` threads busy; it decides who works, never what comes out."""
+    """The cheapest cut for `count` threads; it decides who works, never what comes out."""
     cdef Schedule s
-    cdef index fewest = ceil_div(b.tiles, b.most), pieces
+    cdef index fewest = ceil_div(b.tiles, b.most), pieces, parts
     cdef double cost, best = -1
-    s.shared = False
-    s.count = count
     s.pieces = fewest
+    s.parts = 1
     for pieces in range(fewest, min(b.tiles, fewest + count) + 1):
-        cost = ceil_div(b.conv.groups * pieces, count) \
-            * block_cost(b, ceil_div(b.tiles, pieces), b.slabs)
-        if best < 0 or cost < best:
-            best = cost
-            s.pieces = pieces
-    s.rounds = ceil_div(b.tiles, b.most * count)
-    s.round_tiles = ceil_div(b.tiles, s.rounds)
-    s.channel_pieces = min(ceil_div(b.group_in, b.strip), 4 * count)
-    s.input_pieces = min(s.round_tiles, ceil_div(4 * count, s.channel_pieces))
-    if count == 1:
-        return s
-    fewest = ceil_div(s.round_tiles, b.most)
-    for pieces in range(fewest, min(s.round_tiles, fewest + count) + 1):
-        cost = b.conv.groups * s.rounds * (BARRIER + ceil_div(b.slabs * pieces, count)
-                                           * block_cost(b, ceil_div(s.round_tiles, pieces), 1))
-        if cost < best:
-            best = cost
-            s.pieces = pieces
-            s.shared = True
+        for parts in range(1, min(b.slabs, count) + 1):
+            cost = ceil_div(b.conv.groups * pieces * parts, count) \
+                * block_cost(b, ceil_div(b.tiles, pieces), ceil_div(b.slabs, parts))
+            if best < 0 or cost < best:
+                best = cost
+                s.pieces = pieces
+                s.parts = parts
     return s
 
 
-cdef Task task_of(const RunContext *r, int thread) noexcept nogil:
-    cdef Task t
+cdef int run_task(void *context, index task, int thread) noexcept nogil:
+    """Some output channels of a block of tiles, from input to result."""
+    cdef RunContext *r = <RunContext *> context
     cdef const Blocking *b = r.b
+    cdef index part = task % r.s.parts, piece = task // r.s.parts % r.s.pieces, slab
+    cdef Task t
     t.b = b
     t.call = r.call
-    t.group = r.group
-    t.workspace = r.call.workspace + thread * b.v_at
-    t.v = r.call.workspace + r.s.count * b.v_at
-    t.block_first = r.first
-    t.v_point = v_point(b, r.tiles)
-    t.m_point = m_point(b, b.most)
-    return t
-
-
-cdef int private_task(void *context, index task, int thread) noexcept nogil:
-    """One block of tiles from input to result."""
-    cdef RunContext *r = <RunContext *> context
-    cdef const Blocking *b = r.b
-    cdef index piece = task % r.s.pieces, slab
-    cdef index first = b.tiles * piece // r.s.pieces
-    cdef index count = b.tiles * (piece + 1) // r.s.pieces - first
-    cdef Task t = task_of(r, thread)
-    t.group = task // r.s.pieces
-    t.v += thread * (b.workspace - b.v_at)
-    t.block_first = first
-    t.v_point = v_point(b, b.most)
-    transform_input(&t, first, count, 0, b.group_in)
+    t.group = task // r.s.parts // r.s.pieces
+    t.first = b.tiles * piece // r.s.pieces
+    t.tiles = b.tiles * (piece + 1) // r.s.pieces - t.first
+    t.workspace = r.call.workspace + thread * b.workspace
+    t.v = t.workspace + b.v_at
+    transform_input(&t)
     point_into_v(&t)
-    for slab in range(b.slabs):
-        multiply(&t, first, count, slab)
-        transform_output(&t, first, count, slab)
-    return threads.FC_OK
-
-
-cdef int input_task(void *context, index task, int thread) noexcept nogil:
-    """Some channels of some of a round's tiles into the shared V."""
-    cdef RunContext *r = <RunContext *> context
-    cdef const Blocking *b = r.b
-    cdef Task t = task_of(r, thread)
-    cdef index strips = ceil_div(b.group_in, b.strip)
-    cdef index part = task % r.s.channel_pieces, piece = task // r.s.channel_pieces
-    cdef index channel = strips * part // r.s.channel_pieces * b.strip
-    cdef index last = min(b.group_in, strips * (part + 1) // r.s.channel_pieces * b.strip)
-    cdef index begin = r.tiles * piece // r.s.input_pieces
-    cdef index end = r.tiles * (piece + 1) // r.s.input_pieces
-    transform_input(&t, r.first + begin, end - begin, channel, last - channel)
-    return threads.FC_OK
-
-
-cdef int slab_task(void *context, index task, int thread) noexcept nogil:
-    """Some of a round's tiles, some output channels: from the shared V to the result."""
-    cdef RunContext *r = <RunContext *> context
-    cdef const Blocking *b = r.b
-    cdef Task t = task_of(r, thread)
-    cdef index piece = task % r.s.pieces, slab = task // r.s.pieces
-    cdef index first = r.tiles * piece // r.s.pieces
-    cdef index end = r.tiles * (piece + 1) // r.s.pieces
-    point_into_v(&t)
-    multiply(&t, r.first + first, end - first, slab)
-    transform_output(&t, r.first + first, end - first, slab)
-    return threads.FC_OK
-
-
-cdef int run_shared(RunContext *r, double operations) noexcept nogil:
-    """Round by round: everybody transforms input, then everybody multiplies."""
-    cdef const Blocking *b = r.b
-    cdef index turn, code
-    for turn in range(b.conv.groups * r.s.rounds):
-        r.group = turn // r.s.rounds
-        r.first = b.tiles * (turn % r.s.rounds) // r.s.rounds
-        r.tiles = b.tiles * (turn % r.s.rounds + 1) // r.s.rounds - r.first
-        code = threads.run(input_task, r, r.s.input_pieces * r.s.channel_pieces,
-                           4.0 * r.tiles * b.points * b.group_in * b.element,
-                           b.conv.flush_denormals, r.call.threads)
-        if code == threads.FC_OK:
-            code = threads.run(slab_task, r, b.slabs * r.s.pieces, operations,
-                               b.conv.flush_denormals, r.call.threads)
-        if code != threads.FC_OK:
-            return <int> code
+    for slab in range(b.slabs * part // r.s.parts, b.slabs * (part + 1) // r.s.parts):
+        multiply(&t, slab)
+        transform_output(&t, slab)
     return threads.FC_OK
 
 
 cdef int run(const void *blocking, const fc_call *call) noexcept nogil:
     cdef RunContext r
-    cdef double operations
-    r.b = <const Blocking *> blocking
+    cdef const Blocking *b = <const Blocking *> blocking
+    r.b = b
     r.call = call
-    r.group = r.first = 0
-    r.tiles = r.b.tiles
-    r.s = schedule(r.b, call.threads)
-    operations = 2.0 * r.b.points * r.b.tiles * r.b.group_in * r.b.group_out
-    if r.s.shared:
-        return run_shared(&r, operations)
-    return threads.run(private_task, &r, r.b.conv.groups * r.s.pieces,
-                       operations * r.b.conv.groups, r.b.conv.flush_denormals, r.call.threads)
-
+    r.s = schedule(b, call.threads)
+    return threads.run(run_task, &r, b.conv.groups * r.s.pieces * r.s.parts,
+                       2.0 * b.conv.groups * b.points * b.tiles * b.group_in * b.group_out,
+                       b.conv.flush_denormals, call.threads)

@@ -27,12 +27,13 @@ cdef struct Blocking:
     index v_row, v_block, v_group                        # bytes
     index vectors, panels, slabs                         # of a group's output channels
     index m_row             # bytes of the widest slab
+    index v_point, m_point  # bytes between the points of V and M
     index most              # tiles of a block at most
     index strip             # channels of a copied strip
     bint in_place           # the input's channels are contiguous
     bint rows_out           # the result's (and the residual's) channels are contiguous
     bint fused              # the output transform can finish
-    index scratch_at, m_at, v_at, workspace              # v_at: also the bytes before V
+    index scratch_at, m_at, v_at, workspace
 
 
 cdef struct Strip:
@@ -46,9 +47,7 @@ cdef struct Task:
     const Blocking *b
     const fc_call *call
     index group
-    index block_first       # the first tile in V
-    index v_point           # bytes between V's points
-    index m_point
+    index first, tiles      # of the block
     char *workspace
     char *v
 
@@ -83,15 +82,14 @@ cdef inline index packed_panel_at(const Blocking *b, index group, index panel) n
 # A row of tiles of a run, so many pixels of each across.
 cdef Strip strip_of(const Blocking *b, index tiles, index pixels) noexcept nogil
 
-# Some channels of tiles [first, first + count) into V.
-cdef void transform_input(const Task *t, index first, index count, index channel,
-                          index channels) noexcept nogil
+# The block's tiles into V.
+cdef void transform_input(const Task *t) noexcept nogil
 
-# Fill the workspace's table of pointers into t.v, which `multiply` reads.
+# Fill the workspace's table of pointers into V, which `multiply` reads.
 cdef void point_into_v(const Task *t) noexcept nogil
 
 # All points of a slab of output channels: V x U -> M.
-cdef void multiply(const Task *t, index first, index count, index slab) noexcept nogil
+cdef void multiply(const Task *t, index slab) noexcept nogil
 
 # A slab of M through the inverse transform and the epilogue.
-cdef void transform_output(const Task *t, index first, index count, index slab) noexcept nogil
+cdef void transform_output(const Task *t, index slab) noexcept nogil

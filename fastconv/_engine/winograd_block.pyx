@@ -135,35 +135,34 @@ cdef inline index pixel_step(const Blocking *b, index row, index pixel) noexcept
     return row if b.tile_width == 1 else pixel
 
 
-cdef void transform_copied(const Task *t, fc_winograd_input_args *a, const Run *r, index channel,
-                           index channels) noexcept nogil:
-    """Some channels of a run's tiles by way of scratch."""
+cdef void transform_copied(const Task *t, fc_winograd_input_args *a, const Run *r) noexcept nogil:
+    """A run's tiles by way of scratch."""
     cdef const Blocking *b = t.b
-    cdef index pitch = b.strip * b.element, last = channel + channels
+    cdef index pitch = b.strip * b.element, channel = 0
     cdef Strip s = strip_of(b, r.tiles, b.in_width)
     a.src = t.workspace + b.scratch_at
     a.src_row = s.width * pitch
     a.src_pixel = pixel_step(b, a.src_row, s.pixel * pitch)
     a.src_tile = s.tile * pitch
-    while channel < last:
+    while channel < b.group_in:
         a.first_channel = channel
-        a.channels = min(b.strip, last - channel)
+        a.channels = min(b.strip, b.group_in - channel)
         copy_strip(t, r, &s, t.group * b.group_in + channel, a.channels)
         b.kernels.winograd.input[b.axes][b.input_form](a)
         channel += b.strip
 
 
-cdef void transform_in_place(const Task *t, fc_winograd_input_args *a, const Run *r,
-                             index channel, index channels) noexcept nogil:
+cdef void transform_in_place(const Task *t, fc_winograd_input_args *a,
+                             const Run *r) noexcept nogil:
     cdef const Blocking *b = t.b
     cdef const fc_view *x = &t.call.x
     a.src = address(x, r.image, r.in_depth, r.in_row, r.in_column) \
-        + (t.group * b.group_in + channel) * b.element
+        + t.group * b.group_in * b.element
     a.src_row = b.dilation_down * x.space[1]
     a.src_pixel = pixel_step(b, a.src_row, b.dilation_across * x.space[2])
     a.src_tile = b.tile_step * x.space[2]
-    a.first_channel = channel
-    a.channels = channels
+    a.first_channel = 0
+    a.channels = b.group_in
     b.kernels.winograd.input[b.axes][b.input_form](a)
 
 
@@ -187,7 +186,7 @@ cdef index tiles_inside(const Task *t, const Run *r, index *first) noexcept nogi
 
 
 cdef void transform_part(const Task *t, fc_winograd_input_args *a, const Run *r, index first,
-                         index tiles, bint in_place, index channel, index channels) noexcept nogil:
+                         index tiles, bint in_place) noexcept nogil:
     """The tiles from `first` on of a run, which begins at tile a.first_tile of V."""
     cdef Run part = r[0]
     if tiles <= 0:
@@ -196,35 +195,34 @@ cdef void transform_part(const Task *t, fc_winograd_input_args *a, const Run *r,
     part.tiles = a.tiles = tiles
     a.first_tile += first
     if in_place:
-        transform_in_place(t, a, &part, channel, channels)
+        transform_in_place(t, a, &part)
     else:
-        transform_copied(t, a, &part, channel, channels)
+        transform_copied(t, a, &part)
     a.first_tile -= first
 
 
-cdef void transform_input(const Task *t, index first, index count, index channel,
-                          index channels) noexcept nogil:
-    """Some channels of tiles [first, first + count) into V."""
+cdef void transform_input(const Task *t) noexcept nogil:
+    """The block's tiles into V."""
     cdef const Blocking *b = t.b
     cdef fc_winograd_input_args a
     cdef Run r
-    cdef index done = 0, begin, whole
+    cdef index begin, whole
     a.dst = t.v
     a.rows = b.rows
     a.block = b.block
-    a.dst_point = t.v_point
+    a.dst_point = b.v_point
     a.dst_group = b.v_group
     a.dst_block = b.v_block
-    while done < count:
-        r = run_at(b, first + done, count - done)
-        a.first_tile = first + done - t.block_first
+    a.first_tile = 0
+    while a.first_tile < t.tiles:
+        r = run_at(b, t.first + a.first_tile, t.tiles - a.first_tile)
         whole = tiles_inside(t, &r, &begin)
         if whole == 0:
             begin = r.tiles
-        transform_part(t, &a, &r, 0, begin, False, channel, channels)
-        transform_part(t, &a, &r, begin, whole, True, channel, channels)
-        transform_part(t, &a, &r, begin + whole, r.tiles - begin - whole, False, channel, channels)
-        done += r.tiles
+        transform_part(t, &a, &r, 0, begin, False)
+        transform_part(t, &a, &r, begin, whole, True)
+        transform_part(t, &a, &r, begin + whole, r.tiles - begin - whole, False)
+        a.first_tile += r.tiles
 
 
 cdef void point_into_v(const Task *t) noexcept nogil:
@@ -245,17 +243,16 @@ cdef inline index rows_of(index left, index rows) noexcept nogil:
     return rows if left >= 2 * rows else ceil_div(left, 2)
 
 
-cdef void multiply_panel(const Task *t, fc_gemm_args *g, index at, char *m, index first,
-                         index count) noexcept nogil:
+cdef void multiply_panel(const Task *t, fc_gemm_args *g, index at, char *m) noexcept nogil:
     """One point's tiles x one panel: m[tile] = sum over channels, chain by chain.
 
-    `at` is the point's place in V, `first` the first tile's number there.
+    `at` is the point's place in V.
     """
     cdef const Blocking *b = t.b
     cdef const char *const *table = <const char *const *> t.workspace
     cdef index rows = b.kernels.gemm.tile_rows[g.vectors]
     cdef index width = g.vectors * b.kernels.gemm.lanes * b.element
-    cdef index channel = 0, tile, last = first + count
+    cdef index channel = 0, tile
     g.accumulate = False
     g.finish = NULL
     while channel < b.group_in:
@@ -264,12 +261,12 @@ cdef void multiply_panel(const Task *t, fc_gemm_args *g, index at, char *m, inde
         if g.taps == 0:
             g.taps = 1
             g.depth = b.group_in - channel
-        tile = first
-        while tile < last:
-            g.rows = <int> rows_of(last - tile, rows)
+        tile = 0
+        while tile < t.tiles:
+            g.rows = <int> rows_of(t.tiles - tile, rows)
             g.a = table + tile % b.rows
             g.offset = at + tile // b.rows * b.v_group
-            g.c = m + (tile - first) * g.c_row
+            g.c = m + tile * g.c_row
             b.kernels.gemm.tile(g)
             tile += g.rows
         g.b += g.taps * g.depth * width
@@ -278,7 +275,7 @@ cdef void multiply_panel(const Task *t, fc_gemm_args *g, index at, char *m, inde
         at += g.taps * b.v_block
 
 
-cdef void multiply(const Task *t, index first, index count, index slab) noexcept nogil:
+cdef void multiply(const Task *t, index slab) noexcept nogil:
     """All points of a slab of output channels: V x U -> M."""
     cdef const Blocking *b = t.b
     cdef index point, panel, width
@@ -287,13 +284,13 @@ cdef void multiply(const Task *t, index first, index count, index slab) noexcept
     g.a_step = TABLE_ROWS
     g.c_row = b.m_row
     for point in range(b.points):
-        m = t.workspace + b.m_at + point * t.m_point
+        m = t.workspace + b.m_at + point * b.m_point
         for panel in range(first_panel(b, slab), first_panel(b, slab + 1)):
             width = panel_width(b, panel)
             g.vectors = <int> (width // b.kernels.gemm.lanes)
             g.b = t.call.packed + packed_panel_at(b, t.group, panel) \
                 + point * b.group_in * width * b.element
-            multiply_panel(t, &g, point * t.v_point, m, first - t.block_first, count)
+            multiply_panel(t, &g, point * b.v_point, m)
             m += width * b.element
 
 
@@ -410,7 +407,7 @@ cdef void write_copied(const Task *t, fc_winograd_output_args *a, const Run *r, 
         channel += lanes
 
 
-cdef void transform_output(const Task *t, index first, index count, index slab) noexcept nogil:
+cdef void transform_output(const Task *t, index slab) noexcept nogil:
     """A slab of M through the inverse transform and the epilogue."""
     cdef const Blocking *b = t.b
     cdef const fc_conv *c = &b.conv
@@ -418,10 +415,10 @@ cdef void transform_output(const Task *t, index first, index count, index slab) 
     cdef index channels = min(b.group_out, panel_start(b, first_panel(b, slab + 1))) - channel
     cdef fc_winograd_output_args a
     cdef Run r
-    a.src_point = t.m_point
+    a.src_point = b.m_point
     a.src_tile = b.m_row
-    while done < count:
-        r = run_at(b, first + done, count - done)
+    while done < t.tiles:
+        r = run_at(b, t.first + done, t.tiles - done)
         height = min(b.tile_height, ceil_div(c.out_size[1] - r.row, b.dilation_down))
         a.src = t.workspace + b.m_at + done * b.m_row
         a.tiles = r.tiles
