@@ -88,6 +88,23 @@ static void gather_transposed(const fc_gather_args *g) {
         }
 }
 
+#if FC_HAS_IN_TURN
+/* Three channels side by side, as colours are. */
+static void gather_interleaved(const fc_gather_args *g) {
+    const real *src[3];
+    for (int c = 0; c < 3; c++) src[c] = (const real *)(g->src + c * g->src_channel);
+    for (ptrdiff_t p = 0; p < g->pixels; p += FC_LANES) {
+        const ptrdiff_t left = g->pixels - p;
+        real *dst = (real *)g->dst + 3 * p;
+        vec mixed[3];
+        in_turn(load_upto(src[0] + p, left), load_upto(src[1] + p, left),
+                load_upto(src[2] + p, left), mixed);
+        for (int i = 0; i < 3 && 3 * left > i * FC_LANES; i++)
+            store_upto(dst + i * FC_LANES, mixed[i], 3 * left - i * FC_LANES);
+    }
+}
+#endif
+
 static void gather_strided(const fc_gather_args *g) {
     for (ptrdiff_t p = 0; p < g->pixels; p++) {
         const char *src = g->src + p * g->src_pixel;
@@ -104,6 +121,10 @@ static void gather(const fc_gather_args *g) {
         const size_t bytes = (size_t)(g->channels * element * (dense ? g->pixels : 1));
         for (ptrdiff_t p = 0; p < runs; p++)
             memcpy(g->dst + p * g->dst_pixel, g->src + p * g->src_pixel, bytes);
+#if FC_HAS_IN_TURN
+    } else if (g->src_pixel == element && g->channels == 3 && g->dst_pixel == 3 * element) {
+        gather_interleaved(g);
+#endif
     } else if (g->src_pixel == element && g->channels >= 2) {
         gather_transposed(g);
     } else {

@@ -231,6 +231,22 @@ FC_INLINE void transpose(vec r[FC_LANES]) {
 #endif
 }
 
+/* The lanes of three vectors in turn: a0 b0 c0 a1 b1 c1 ... into `to`, of 3 FC_LANES elements. Only
+ * where two instructions make a vector of them. */
+#if defined(__AVX512F__) && FC_DTYPE == 32
+#define FC_HAS_IN_TURN 1
+FC_INLINE void in_turn(vec a, vec b, vec c, vec to[3]) {
+    to[0] = __builtin_shufflevector(a, b, 0, 16, 0, 1, 17, 0, 2, 18, 0, 3, 19, 0, 4, 20, 0, 5);
+    to[1] = __builtin_shufflevector(a, b, 21, 0, 6, 22, 0, 7, 23, 0, 8, 24, 0, 9, 25, 0, 10, 26);
+    to[2] = __builtin_shufflevector(a, b, 0, 11, 27, 0, 12, 28, 0, 13, 29, 0, 14, 30, 0, 15, 31, 0);
+    to[0] = __builtin_shufflevector(to[0], c, 0, 1, 16, 3, 4, 17, 6, 7, 18, 9, 10, 19, 12, 13, 20, 15);
+    to[1] = __builtin_shufflevector(to[1], c, 0, 21, 2, 3, 22, 5, 6, 23, 8, 9, 24, 11, 12, 25, 14, 15);
+    to[2] = __builtin_shufflevector(to[2], c, 26, 1, 2, 27, 4, 5, 28, 7, 8, 29, 10, 11, 30, 13, 14, 31);
+}
+#else
+#define FC_HAS_IN_TURN 0
+#endif
+
 /* The exported table of a family: FC_TABLE(gemm) is fc_gemm_f32_avx512 and so on. */
 #if FC_DTYPE == 32
 #define FC_TYPE_NAME f32
