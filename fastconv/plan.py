@@ -10,7 +10,7 @@ gives the same bits) everywhere on one machine. Each way carries the reason for 
     direct     pointwise   1x1 on planes: vectors along the pixels
     direct     depthwise   one channel a group, channels last: vectors along the channels
     im2col     pointers    implicit GEMM through pointers to pixels
-    winograd   F(m,r)      stride-1 kernels of r = 3 or 5 taps, any dilation: fewer multiplications
+    winograd   F(m,r)      stride-1 kernels of 3, 5 or 7 taps, any dilation: fewer multiplications
 """
 
 import math

@@ -31,6 +31,7 @@ CHOICES = [
     ({"kernel": (1, 1, 1), "run": 3136, "in_channels": 1}, "direct", "pointwise"),
     ({"kernel": (1, 5, 5)}, "winograd", "F(2,5)"),
     ({"kernel": (1, 1, 5), "out_size": (1, 1, 500)}, "winograd", "F(4,5)"),
+    ({"kernel": (1, 1, 7)}, "winograd", "F(2,7)"),
     ({"kernel": (1, 5, 3)}, "im2col", "pointers"),
     ({"kernel": (1, 7, 7)}, "im2col", "pointers"),
     ({"stride": (1, 2, 2)}, "im2col", "pointers"),
@@ -94,7 +95,7 @@ def test_what_is_asked_for_is_done(algorithm):
 @pytest.mark.parametrize(
     ("changes", "precision", "reason"),
     [
-        ({"kernel": (1, 7, 7)}, "high", "3x3, 1x3, 3x1, 5x5, 1x5 or 5x1 kernel, got 7x7"),
+        ({"kernel": (1, 7, 7)}, "high", "5x5, 1x5, 5x1, 1x7 or 7x1 kernel, got 7x7"),
         ({"kernel": (3, 3, 3)}, "high", "got 3x3x3"),
         ({"kernel": (1, 3, 5)}, "high", "got 3x5"),
     ({"kernel": (1, 1, 4)}, "high", "got 1x4"),

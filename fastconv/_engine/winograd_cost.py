@@ -1,4 +1,4 @@
-"""What a Winograd convolution costs, as a formula: the choice of m in F(m, 3) or F(m, 5).
+"""What a Winograd convolution costs, as a formula: the choice of m in F(m, r), r = 3, 5 or 7 taps.
 
 In:  shapes. Out: a cost in multiply-adds, and the cheapest tile. Pure, and blind to the number of
 threads, so that the same call takes the same tile (and gives the same bits) everywhere.
@@ -9,14 +9,14 @@ from math import prod
 # Multiply-adds that cost as much as ...
 # ... both transforms, per pixel and channel (measured, the same for all tiles), by taps and the
 # number of axes that have so many.
-PIXEL_CHANNEL = {(3, 1): 32, (3, 2): 32, (5, 1): 18, (5, 2): 64}
+PIXEL_CHANNEL = {(3, 1): 32, (3, 2): 32, (5, 1): 18, (5, 2): 64, (7, 1): 36}
 WEIGHT = 8  # ... reading one transformed weight: few tiles are bound by it
 # Tiles to choose from, by the same two. F(6x6,3x3) errs by up to 2.6e-5 of max|y| with 512
 # channels, F(4x4,3x3) by 5e-6 and F(6,3) along one axis by 6e-6; F(4x4,5x5) by 1.3e-5,
-# F(2x2,5x5) and F(4,5) along one axis by 4e-6.
-CHOICES = {(3, 1): (2, 4, 6), (3, 2): (2, 4), (5, 1): (2, 4), (5, 2): (2,)}
+# F(2x2,5x5), and along one axis F(4,5) and F(2,7), by 4e-6.
+CHOICES = {(3, 1): (2, 4, 6), (3, 2): (2, 4), (5, 1): (2, 4), (5, 2): (2,), (7, 1): (2,)}
 # Kernels (height, width) that there are tiles for.
-KERNELS = ((3, 3), (1, 3), (3, 1), (5, 5), (1, 5), (5, 1))
+KERNELS = ((3, 3), (1, 3), (3, 1), (5, 5), (1, 5), (5, 1), (1, 7), (7, 1))
 
 
 def tiles_along(size, tile, dilation):

@@ -27,7 +27,7 @@ PAIRS = {
     8: (Fraction(1, 2), Fraction(1), Fraction(2)),
 }
 # (m, r) of each F(m, r) that is compiled, in the order of the C tables.
-FORMS = ((2, 3), (4, 3), (6, 3), (2, 5), (4, 5))
+FORMS = ((2, 3), (4, 3), (6, 3), (2, 5), (4, 5), (2, 7))
 
 
 def finite_points(n):

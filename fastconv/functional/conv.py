@@ -55,7 +55,8 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, l
     layout : {"NCHW", "NHWC"}
         Names the axes of `x`, of `residual` and of the result.
     algorithm : {"auto", "direct", "im2col", "winograd"}
-        "winograd" needs kernels of 3 or 5 taps along one axis or two, and stride 1.
+        "winograd" needs stride 1 and kernels of 3 or 5 taps along one axis or two, or of 7 along
+        one.
     precision : {"highest", "high", "medium"}, optional
         Arithmetic; None is the current default (see `fastconv.set_precision`). "highest" excludes
         Winograd.

@@ -59,7 +59,13 @@ def taps(form):
     return form[1]
 
 
-# x, weight, padding, groups, dilation; `widened` makes the kernels 5-wide
+@pytest.fixture
+def kernel(taps):
+    """The largest kernel of so many taps: along two axes, or one where tiles are not nested."""
+    return (taps, taps) if (taps, 2) in CHOICES else (1, taps)
+
+
+# x, weight, padding, groups, dilation; `widened` makes the kernels larger
 CASES = {
     "small": ((2, 16, 12, 12), (16, 16, 3, 3), 1, 1, 1),
     "one pixel": ((1, 3, 3, 3), (2, 3, 3, 3), 0, 1, 1),
@@ -87,20 +93,22 @@ def pair(value):
     return value if isinstance(value, tuple) else (value, value)
 
 
-def widened(case, taps):
-    """A case of 3-wide kernels for kernels so wide, with padding for as many outputs."""
+def widened(case, kernel):
+    """A case of 3-wide kernels for another kernel, with padding for as many outputs."""
     x_shape, weight_shape, padding, groups, dilation = case
-    more = [(taps - 3) // 2 * d if k == 3 else 0
-            for k, d in zip(weight_shape[2:], pair(dilation), strict=True)]
-    padding = tuple((before + m, after + m) for (before, after), m
+    taps = [max(kernel) if k == 3 else 1 for k in weight_shape[2:]]
+    if weight_shape[2:] == (3, 3):
+        taps = kernel
+    more = [(new - old) // 2 * d
+            for new, old, d in zip(taps, weight_shape[2:], pair(dilation), strict=True)]
+    padding = tuple((max(0, before + m), max(0, after + m)) for (before, after), m
                     in zip(map(pair, pair(padding)), more, strict=True))
-    kernel = tuple(taps if k == 3 else k for k in weight_shape[2:])
-    return x_shape, weight_shape[:2] + kernel, padding, groups, dilation
+    return x_shape, weight_shape[:2] + tuple(taps), padding, groups, dilation
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES)
-def case(request, taps):
-    return widened(request.param, taps)
+def case(request, kernel):
+    return widened(request.param, kernel)
 
 
 def random_operands(rng, case, dtype):
@@ -166,8 +174,8 @@ def test_same_bits_for_any_threads_and_memory_order(rng, tile, case, dtype, thre
     "activation", [None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "hardswish"]
 )
 @pytest.mark.parametrize("name", ["ragged", "dilated", "dilated beyond"])
-def test_epilogue(rng, taps, name, activation, with_residual, with_bias):
-    x, weight, bias, arguments = random_operands(rng, widened(CASES[name], taps), "float32")
+def test_epilogue(rng, kernel, name, activation, with_residual, with_bias):
+    x, weight, bias, arguments = random_operands(rng, widened(CASES[name], kernel), "float32")
     bias = bias if with_bias else None
     plain = arguments.copy()
     sums = reference.conv2d(x.astype(float), weight.astype(float), **plain)
@@ -184,13 +192,13 @@ def test_epilogue(rng, taps, name, activation, with_residual, with_bias):
         **plain,
     )
     # sums of 3x3 magnitudes reach 150, slopes of activations 1.5
-    magnitude = 150 * (taps / 3) ** 2
+    magnitude = 150 * np.prod(kernel) / 9
     np.testing.assert_allclose(y, expected, rtol=0, atol=1.5 * magnitude * BOUND["float32"])
 
 
-def test_epilogue_is_applied_to_whole_sums_in_order(rng, taps):
+def test_epilogue_is_applied_to_whole_sums_in_order(rng, kernel):
     """Bias, residual, activation: the plain sums give the same bits."""
-    x, weight, bias, arguments = random_operands(rng, widened(CASES["small"], taps), "float32")
+    x, weight, bias, arguments = random_operands(rng, widened(CASES["small"], kernel), "float32")
     arguments["algorithm"] = "winograd"
     residual = rng.standard_normal((2, 16, 12, 12)).astype(np.float32)
     sums = conv2d(x, weight, **arguments)
@@ -199,8 +207,8 @@ def test_epilogue_is_applied_to_whole_sums_in_order(rng, taps):
 
 
 @pytest.mark.parametrize("name", ["ragged", "dilated beyond"])
-def test_writes_only_its_own_part_of_out(rng, taps, name):
-    x, weight, bias, arguments = random_operands(rng, widened(CASES[name], taps), "float32")
+def test_writes_only_its_own_part_of_out(rng, kernel, name):
+    x, weight, bias, arguments = random_operands(rng, widened(CASES[name], kernel), "float32")
     for room in (np.full((1, 20, 9, 11), 7, np.float32),
                  np.full((1, 9, 11, 20), 7, np.float32).transpose(0, 3, 1, 2)):
         conv2d(x, weight, bias, algorithm="winograd", out=room[:, 5:12, 1:8, 1:10], **arguments)
@@ -209,25 +217,25 @@ def test_writes_only_its_own_part_of_out(rng, taps, name):
         assert (room == 7).all()
 
 
-def test_empty_batch(taps):
-    x, weight = np.ones((0, 3, 8, 8), np.float32), np.ones((4, 3, taps, taps), np.float32)
-    assert conv2d(x, weight, padding=taps // 2, algorithm="winograd").shape == (0, 4, 8, 8)
+def test_empty_batch(kernel):
+    x, weight = np.ones((0, 3, 8, 8), np.float32), np.ones((4, 3, *kernel), np.float32)
+    assert conv2d(x, weight, padding="same", algorithm="winograd").shape == (0, 4, 8, 8)
 
 
-def test_broadcast_input(rng, taps):
+def test_broadcast_input(rng, kernel):
     """An axis of stride 0 is read like any other."""
     x = np.broadcast_to(rng.standard_normal((1, 9, 1, 10)).astype(np.float32), (2, 9, 8, 10))
-    weight = rng.standard_normal((5, 9, taps, taps)).astype(np.float32)
+    weight = rng.standard_normal((5, 9, *kernel)).astype(np.float32)
     y = conv2d(x, weight, padding=1, algorithm="winograd")
     assert_close(y, x, weight, padding=1)
 
 
 @pytest.mark.parametrize("dilation", [1, 2])
-def test_cropping_transposed_convolution(rng, taps, dilation):
+def test_cropping_transposed_convolution(rng, kernel, dilation):
     """Input gradients and transposed convolutions of large padding crop: negative padding."""
     x = rng.standard_normal((1, 8, 12, 13)).astype(np.float32)
-    weight = rng.standard_normal((8, 6, taps, taps)).astype(np.float32)
-    arguments = {"padding": taps + 2, "dilation": dilation}
+    weight = rng.standard_normal((8, 6, *kernel)).astype(np.float32)
+    arguments = {"padding": tuple(k + 2 for k in kernel), "dilation": dilation}
     y = conv_transpose2d(x, weight, algorithm="winograd", **arguments)
     assert_close(y, x, weight, convolution=reference.conv_transpose2d, **arguments)
 
@@ -242,11 +250,11 @@ def test_one_dimension(rng, taps, dilation):
 
 
 @pytest.mark.parametrize("dilation", [1, (7, 2, 3)])
-def test_slices_of_a_volume(rng, taps, dilation):
+def test_slices_of_a_volume(rng, kernel, dilation):
     """A kernel of one slice works slice by slice, padded slices included."""
     x = rng.standard_normal((2, 6, 4, 9, 8)).astype(np.float32)
-    weight = rng.standard_normal((5, 6, 1, taps, taps)).astype(np.float32)
-    arguments = {"padding": (1, taps, taps), "dilation": dilation}
+    weight = rng.standard_normal((5, 6, 1, *kernel)).astype(np.float32)
+    arguments = {"padding": (1, 7, 7), "dilation": dilation}
     y = conv3d(x, weight, algorithm="winograd", **arguments)
     assert y.shape[2] == 6
     assert_close(y, x, weight, convolution=reference.conv3d, **arguments)
@@ -255,25 +263,25 @@ def test_slices_of_a_volume(rng, taps, dilation):
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("order", [np.ascontiguousarray, channels_last])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_non_finite_input_stays_in_its_tiles(rng, tile, taps, order, value, dilation):
-    x, weight, bias, arguments = random_operands(rng, widened(CASES["small"], taps), "float32")
-    half = taps // 2
-    arguments.update(algorithm="winograd", padding=half * dilation, dilation=dilation)
+def test_non_finite_input_stays_in_its_tiles(rng, tile, kernel, order, value, dilation):
+    x, weight, bias, arguments = random_operands(rng, widened(CASES["small"], kernel), "float32")
+    arguments.update(algorithm="winograd", padding="same", dilation=dilation)
     expected = conv2d(x, weight, bias, **arguments)
-    row, column = 7, 3
-    x[1, 5, row, column] = value
+    place = 7, 3
+    x[(1, 5, *place)] = value
     y = conv2d(order(x), weight, bias, **arguments)
 
-    def reached(at):
+    def reached(at, taps):
         """Output rows of its grid's tiles whose inputs, from tile * i - half on, include `at`."""
+        half, size = taps // 2, tile if taps > 1 else 1
         return [o for o in range(at % dilation, 12, dilation)
-                if 0 <= at // dilation + half - o // dilation // tile * tile < tile + 2 * half]
+                if 0 <= at // dilation + half - o // dilation // size * size < size + 2 * half]
 
     touched = np.zeros(y.shape, bool)
-    touched[np.ix_([1], range(16), reached(row), reached(column))] = True
+    touched[np.ix_([1], range(16), *map(reached, place, kernel))] = True
     np.testing.assert_array_equal(y[~touched], expected[~touched])
-    window = [[o for o in range(at - half * dilation, at + half * dilation + 1, dilation)
-               if 0 <= o < 12] for at in (row, column)]
+    window = [[o for o in range(at - k // 2 * dilation, at + k // 2 * dilation + 1, dilation)
+               if 0 <= o < 12] for at, k in zip(place, kernel, strict=True)]
     assert not np.isfinite(y[1][np.ix_(range(16), *window)]).any()
 
 
@@ -290,22 +298,22 @@ def relative_error(rng, case, relu):
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize(("size", "channels"), [(56, 64), (28, 128), (14, 512), (7, 512)])
 def test_network_layers_are_accurate(rng, tile, taps, size, channels, relu):
-    kernels = [(1, taps)] + [(taps, taps)] * (tile in CHOICES[taps, 2])
+    kernels = [(1, taps)] + [(taps, taps)] * (tile in CHOICES.get((taps, 2), ()))
     for kernel in kernels:
         padding = kernel[0] // 2, kernel[1] // 2
         case = (1, channels, size, size), (64, channels, *kernel), padding, 1, 1
         assert relative_error(rng, case, relu) <= 1e-5
 
 
-def test_packed_weights_serve_every_size(rng, taps):
-    weight = rng.standard_normal((40, 70, taps, taps)).astype(np.float32)
+def test_packed_weights_serve_every_size(rng, kernel):
+    weight = rng.standard_normal((40, 70, *kernel)).astype(np.float32)
     op = prepare_conv(weight, padding=1, algorithm="winograd")
-    for size in ((30, 31), (4, 4), (9, 100)):
+    for size in ((30, 31), (4, 5), (9, 100)):
         x = rng.standard_normal((2, 70, *size)).astype(np.float32)
         assert_close(op(x), x, weight, padding=1)
 
 
-def test_random_problems(taps):
+def test_random_problems(taps, kernel):
     hypothesis = pytest.importorskip("hypothesis", reason="needs hypothesis: fastconv[test]")
     from hypothesis import strategies as st
 
@@ -316,7 +324,7 @@ def test_random_problems(taps):
     @hypothesis.given(
         st.integers(1, 3), st.integers(1, 3), st.integers(1, 40), st.integers(1, 70),
         st.integers(1, 25), st.integers(1, 40),
-        st.sampled_from([(taps, taps), (1, taps), (taps, 1)]),
+        st.sampled_from([kernel, (1, taps), (taps, 1)]),
         pads, pads, st.tuples(dilations, dilations), st.sampled_from(["float32", "float64"]),
         st.sampled_from([np.ascontiguousarray, channels_last, scattered]),
         st.integers(1, 4), st.integers(0, 2**32 - 1),

@@ -11,7 +11,8 @@
 
 /* Doubles for the filters: a vector's worth whatever the element type. */
 typedef double dvec __attribute__((vector_size(FC_VECTOR_BYTES)));
-enum { DOUBLES = FC_VECTOR_BYTES / (int)sizeof(double), MAX_TAPS = 5, MAX_POINTS = 8 };
+enum { DOUBLES = FC_VECTOR_BYTES / (int)sizeof(double), MAX_TAPS = 7, MAX_POINTS = 8 };
+enum { MAX_KERNEL = 5 * 5 };
 
 #include "winograd_matrices.h"
 
@@ -222,7 +223,7 @@ FC_INLINE void filter_tile(const int taps, const int n, const int axes, const re
 FC_INLINE void filter_panel(const int taps, const int n, const int axes,
                             const fc_winograd_filter_args *a) {
     const int kernel = axes == 1 ? taps : taps * taps;
-    real scratch[MAX_TAPS * MAX_TAPS * FC_LANES * FC_LANES] FC_ALIGNED;
+    real scratch[MAX_KERNEL * FC_LANES * FC_LANES] FC_ALIGNED;
     for (ptrdiff_t k0 = 0; k0 < a->width; k0 += FC_LANES) {
         const ptrdiff_t outputs = a->channels - k0;
         for (ptrdiff_t c0 = 0; c0 < a->depth; c0 += FC_LANES) {
@@ -252,15 +253,16 @@ FC_INLINE void filter_panel(const int taps, const int n, const int axes,
     static void input_1d_##n(const fc_winograd_input_args *a) { input_run(n, 1, a); }             \
     static void input_2d_##n(const fc_winograd_input_args *a) { input_run(n, 2, a); }
 
-#define DEFINE(m, r)                                                                              \
+#define DEFINE_1D(m, r)                                                                           \
     static void output_1d_##m##_##r(const fc_winograd_output_args *a) {                           \
         output_run(m, m + r - 1, 1, a);                                                           \
     }                                                                                             \
-    static void output_2d_##m##_##r(const fc_winograd_output_args *a) {                           \
-        output_run(m, m + r - 1, 2, a);                                                           \
-    }                                                                                             \
     static void filter_1d_##m##_##r(const fc_winograd_filter_args *a) {                           \
         filter_panel(r, m + r - 1, 1, a);                                                         \
+    }
+#define DEFINE_2D(m, r)                                                                           \
+    static void output_2d_##m##_##r(const fc_winograd_output_args *a) {                           \
+        output_run(m, m + r - 1, 2, a);                                                           \
     }                                                                                             \
     static void filter_2d_##m##_##r(const fc_winograd_filter_args *a) {                           \
         filter_panel(r, m + r - 1, 2, a);                                                         \
@@ -269,17 +271,19 @@ FC_INLINE void filter_panel(const int taps, const int n, const int axes,
 DEFINE_INPUT(4)
 DEFINE_INPUT(6)
 DEFINE_INPUT(8)
-DEFINE(2, 3)
-DEFINE(4, 3)
-DEFINE(6, 3)
-DEFINE(2, 5)
-DEFINE(4, 5)
+#define FORMS_1D(X) X(2, 3) X(4, 3) X(6, 3) X(2, 5) X(4, 5) X(2, 7)
+#define FORMS_2D(X) X(2, 3) X(4, 3) X(6, 3) X(2, 5) X(4, 5)
+FORMS_1D(DEFINE_1D)
+FORMS_2D(DEFINE_2D)
 
 #define BY_POINTS(stem) {stem##_4, stem##_6, stem##_8}
-#define BY_FORM(stem) {stem##_2_3, stem##_4_3, stem##_6_3, stem##_2_5, stem##_4_5}
+#define OUTPUT_1D(m, r) output_1d_##m##_##r,
+#define OUTPUT_2D(m, r) output_2d_##m##_##r,
+#define FILTER_1D(m, r) filter_1d_##m##_##r,
+#define FILTER_2D(m, r) filter_2d_##m##_##r,
 
 const fc_winograd_kernels FC_TABLE(winograd) = {
     {BY_POINTS(input_1d), BY_POINTS(input_2d)},
-    {BY_FORM(output_1d), BY_FORM(output_2d)},
-    {BY_FORM(filter_1d), BY_FORM(filter_2d)},
+    {{FORMS_1D(OUTPUT_1D)}, {FORMS_2D(OUTPUT_2D)}},
+    {{FORMS_1D(FILTER_1D)}, {FORMS_2D(FILTER_2D)}},
 };

@@ -11,7 +11,7 @@
 
 #include <stddef.h>
 
-enum { FC_WINOGRAD_MAX_TILE = 6, FC_WINOGRAD_FORMS = 5 };
+enum { FC_WINOGRAD_MAX_TILE = 6, FC_WINOGRAD_FORMS = 6 };
 
 /* A run of tiles beside each other, from channels-last pixels into V. A 1-D tile runs along
  * src_pixel. */
@@ -54,7 +54,7 @@ typedef struct {
 } fc_winograd_filter_args;
 
 /* Along one axis and two; the input's by its points (4, 6, 8), the others for F(2, 3), F(4, 3),
- * F(6, 3), F(2, 5), F(4, 5). */
+ * F(6, 3), F(2, 5), F(4, 5), F(2, 7), the last one along one axis only. */
 typedef struct {
     void (*input[2][3])(const fc_winograd_input_args *);
     void (*output[2][FC_WINOGRAD_FORMS])(const fc_winograd_output_args *);
