@@ -27,6 +27,15 @@ TRANSFORM_WEIGHT = 600
 # channels' multiplications, and transposing sums out leaves it this share of its speed.
 TRANSPOSED_IN = 13
 TRANSPOSED_OUT = 0.93
+# What vectors along the width cost beside their multiply-adds, in vector multiply-adds: to copy a
+# vector of input from planes, or from channels-last memory, and to begin a row. All of it is done
+# for each so many output channels.
+PLANES_COPY = 30
+CHANNELS_LAST_COPY = 130
+ROW = 120
+PLANES_CHANNELS = 6
+# Of either method's peak, for their multiply-adds.
+TILE_SHARE = 0.85
 
 
 class Choice(NamedTuple):
@@ -135,6 +144,20 @@ def pointwise_pays(p):
     """Whether vectors over the pixels of planes beat implicit GEMM's over output channels."""
     share = p.group_out / (p.group_out + TRANSPOSED_IN) * TRANSPOSED_OUT
     return useful_lanes(p, p.run) >= share * useful_lanes(p, p.group_out)
+
+
+def few_outputs_pay(p):
+    """Whether vectors along the width beat implicit GEMM's over the output channels, fewer than
+    its lanes: both costs for one input channel and as many output pixels as there are lanes."""
+    taps, inputs, width = math.prod(p.kernel), math.prod(p.stride), p.out_size[2]
+    gemm = taps * p.lanes / TILE_SHARE
+    planes = taps * p.group_out / useful_lanes(p, width) / TILE_SHARE
+    copy = CHANNELS_LAST_COPY
+    if not p.channels_contiguous:
+        gemm += TRANSPOSED_IN * inputs
+        copy = PLANES_COPY
+    begin = copy * inputs + ROW / math.ceil(width / p.lanes)
+    return planes + begin * math.ceil(p.group_out / PLANES_CHANNELS) < gemm
 
 
 def choose_direct(p):
@@ -246,6 +269,8 @@ def choose_auto(p, refusal, exact):
         direct = choose_direct(p)
         if direct.form == "rows":
             return direct._replace(reason="few input channels: kernel rows as single runs")
+    if p.group_out < p.lanes and p.out_size[2] > 0 and few_outputs_pay(p):
+        return Choice("direct", "planes", 0, "few output channels: vectors along the width")
     if not refusal and not exact:
         tile = winograd_tile(p)
         if tile:

@@ -44,6 +44,11 @@ CHOICES = [
     ({"in_channels": 1, "channels_contiguous": True}, "direct", "rows"),
     ({"in_channels": 1, "out_channels": 6, "channels_contiguous": True}, "direct", "planes"),
     ({"in_channels": 1, "out_channels": 1}, "direct", "planes"),
+    ({"out_channels": 3}, "direct", "planes"),
+    ({"out_channels": 12}, "im2col", "pointers"),
+    ({"out_channels": 3, "channels_contiguous": True}, "im2col", "pointers"),
+    ({"out_channels": 3, "channels_contiguous": True, "kernel": (1, 9, 9)}, "direct", "planes"),
+    ({"out_channels": 3, "out_size": (1, 0, 0)}, "im2col", "pointers"),
     ({"groups": 64, "channels_contiguous": True}, "direct", "depthwise"),
     ({"groups": 64}, "direct", "planes"),
 ]
