@@ -28,6 +28,7 @@ cdef index CHAIN = 512
 cdef index BLOCK_PIXELS = 96
 cdef index COPIED_BLOCK_PIXELS = 256
 cdef index STRIP_BYTES = 320 << 10
+cdef index COPIES_BYTES = 1 << 20    # of single windows that cross the input's edge
 cdef index POINTER_BYTES = 256 << 10
 cdef index STRIPE_COLUMNS = 64
 # Work is cut into up to this many tasks of at least this many operations.
@@ -44,8 +45,15 @@ cdef double GATHERED = 8
 
 # ---------------------------------------------------------------- planning
 
-cdef bint reads_in_place(const fc_conv *conv, const fc_view *x, index element) noexcept:
-    return x.channel == element or conv.in_channels == conv.groups
+cdef bint reads_in_place(const Blocking *b, const fc_view *x) noexcept:
+    cdef index pixel = b.group_in * b.element, window = pixel
+    cdef int axis
+    if b.merged:
+        for axis in range(3):
+            window *= b.conv.kernel[axis]
+        if x.space[2] != pixel or BLOCK_PIXELS * window > COPIES_BYTES:
+            return False
+    return x.channel == b.element or b.group_in == 1
 
 
 cdef void plan_reduction(Blocking *b) noexcept:
@@ -150,7 +158,7 @@ cdef void plan_blocks(Blocking *b) noexcept:
 
     The one thing that is planned for a number of threads, the present one: it moves no bit.
     """
-    cdef index most = COPIED_BLOCK_PIXELS if b.copied else BLOCK_PIXELS
+    cdef index most = BLOCK_PIXELS if not (b.copied or b.merged) else COPIED_BLOCK_PIXELS
     cdef double operations = conv_operations(&b.conv), least = -1, cost
     cdef index wanted = <index> max(1.0, min(<double> TASKS, operations / TASK_OPERATIONS))
     cdef index enough = min(wanted, TASKS_PER_THREAD * threads.maximum()), best, step
@@ -171,8 +179,11 @@ cdef void plan_workspace(Blocking *b) noexcept:
     """Offsets of a thread's scratch: strip, zeros, pointer tables, sums."""
     cdef index at = round_up(strip_bytes(b), 64) if b.copied else 0
     b.zeros_at = at
-    at += 0 if b.copied else round_up(b.group_in * b.element, 64)
-    b.pointers_at = at
+    at += 0 if b.copied else round_up(b.depth * b.element, 64)
+    b.copies_at = at
+    b.copied_run = b.depth * b.element if b.merged and not b.copied else 0
+    b.pointers_at = at + round_up(b.pixels * b.taps * b.copied_run, 64)
+    at = b.pointers_at
     at += round_up(max(1, b.taps) * b.pixels * sizeof(void *), 64)
     b.out_rows_at = at
     b.residual_rows_at = at + round_up(b.pixels * sizeof(void *), 64)
@@ -196,7 +207,7 @@ cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *
     b.merged = merged
     b.group_in = conv.in_channels // conv.groups
     b.group_out = conv.out_channels // conv.groups
-    b.copied = merged or not reads_in_place(conv, x, b.element)
+    b.copied = not reads_in_place(b, x)
     b.rows_out = out.channel == b.element and \
         (residual.data == NULL or residual.channel == b.element)
     b.fused = b.rows_out and conv.activation in (FC_ACT_NONE, FC_ACT_RELU)

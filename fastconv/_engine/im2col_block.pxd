@@ -22,7 +22,8 @@ cdef struct Blocking:
     index units, blocks, pixels   # each unit is cut into blocks of at most `pixels` pixels
     index row_step, column_step   # input rows and columns that strips skip where no tap looks
     index pixel_pitch, row_pitch, slice_pitch
-    index zeros_at, pointers_at, out_rows_at, residual_rows_at, sums_at, workspace
+    index copied_run        # bytes of a merged run, that is copied where it crosses an edge; or 0
+    index zeros_at, copies_at, pointers_at, out_rows_at, residual_rows_at, sums_at, workspace
 
 
 cdef struct Pixel:

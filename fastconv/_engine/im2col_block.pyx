@@ -7,9 +7,9 @@
     finish            bias, residual, activation, and out into the result's strides
 """
 
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
-from .arithmetic cimport ceil_div, index
+from .arithmetic cimport ceil_div, clamp, index
 from .kernels cimport fc_finish_args, fc_gather_args, fc_gemm_args
 from .op cimport fc_call, fc_conv, fc_view
 
@@ -51,25 +51,6 @@ cdef inline Pixel pixel_at(const Task *t, index p) noexcept nogil:
     pixel.depth = p % c.out_size[0]
     pixel.image = p // c.out_size[0]
     return pixel
-
-
-cdef inline void next_pixel(const Task *t, Pixel *pixel) noexcept nogil:
-    cdef const fc_conv *c = &t.b.conv
-    pixel.column += 1
-    if t.b.copied:
-        if pixel.column == t.stripe_at + t.stripe_width:
-            pixel.column = t.stripe_at
-            pixel.row += 1
-        return
-    if pixel.column == c.out_size[2]:
-        pixel.column = 0
-        pixel.row += 1
-        if pixel.row == c.out_size[1]:
-            pixel.row = 0
-            pixel.depth += 1
-            if pixel.depth == c.out_size[0]:
-                pixel.depth = 0
-                pixel.image += 1
 
 
 cdef inline char *address(const fc_view *view, const Pixel *pixel) noexcept nogil:
@@ -165,11 +146,45 @@ cdef inline bint inside(index at, index size) noexcept nogil:
     return 0 <= at < size
 
 
-cdef void point_at_pixel(const Task *t, const Pixel *pixel, const char **pointers) noexcept nogil:
-    """All taps of one pixel, those outside the input at the row of zeros."""
+cdef index first_interior(const fc_conv *c, int axis) noexcept nogil:
+    """The first output coordinate of which no tap falls outside the input in front."""
+    return max(0, ceil_div(c.pad[axis], c.stride[axis]))
+
+
+cdef index end_interior(const fc_conv *c, int axis) noexcept nogil:
+    """The first output coordinate from which on taps fall outside the input behind."""
+    cdef index room = c.in_size[axis] + c.pad[axis] - (c.kernel[axis] - 1) * c.dilation[axis]
+    return clamp(ceil_div(room, c.stride[axis]), 0, c.out_size[axis])
+
+
+cdef bint is_interior(const fc_conv *c, int axis, index at) noexcept nogil:
+    """Whether no tap of this output coordinate falls outside the input."""
+    return first_interior(c, axis) <= at < end_interior(c, axis)
+
+
+cdef const char *copy_run(const Task *t, Pixel source, char *dst) noexcept nogil:
+    """A kernel row's run that crosses an edge of the input, zeros outside."""
+    cdef const fc_conv *c = &t.b.conv
+    cdef index first = clamp(-source.column, 0, c.kernel[2])
+    cdef index end = clamp(c.in_size[2] - source.column, first, c.kernel[2])
+    cdef index pixel = t.b.group_in * t.b.element
+    source.column += first
+    memset(dst, 0, first * pixel)
+    memcpy(dst + first * pixel, address(&t.call.x, &source), (end - first) * pixel)
+    memset(dst + end * pixel, 0, (c.kernel[2] - end) * pixel)
+    return dst
+
+
+cdef void point_at_pixel(const Task *t, const Pixel *pixel, const char **pointers,
+                         char *copies) noexcept nogil:
+    """All taps of one pixel; those outside the input point at the row of zeros.
+
+    Runs that cross its edge are copied to `copies`.
+    """
     cdef const Blocking *b = t.b
     cdef const fc_conv *c = &b.conv
     cdef const fc_view *x = &t.call.x
+    cdef index columns = 1 if b.merged else c.kernel[2]
     cdef index slice, row, column, tap = 0
     cdef Pixel source
     source.image = pixel.image
@@ -177,52 +192,56 @@ cdef void point_at_pixel(const Task *t, const Pixel *pixel, const char **pointer
         source.depth = pixel.depth * c.stride[0] - c.pad[0] + slice * c.dilation[0]
         for row in range(c.kernel[1]):
             source.row = pixel.row * c.stride[1] - c.pad[1] + row * c.dilation[1]
-            for column in range(c.kernel[2]):
+            for column in range(columns):
                 source.column = pixel.column * c.stride[2] - c.pad[2] + column * c.dilation[2]
                 pointers[tap] = t.workspace + b.zeros_at
-                if inside(source.depth, c.in_size[0]) and inside(source.row, c.in_size[1]) \
-                        and inside(source.column, c.in_size[2]):
-                    pointers[tap] = address(x, &source) + t.group * b.group_in * x.channel
+                if inside(source.depth, c.in_size[0]) and inside(source.row, c.in_size[1]):
+                    if b.merged and not is_interior(c, 2, pixel.column):
+                        pointers[tap] = copy_run(t, source, copies)
+                    elif b.merged or inside(source.column, c.in_size[2]):
+                        pointers[tap] = address(x, &source) + t.group * b.group_in * x.channel
+                copies += b.copied_run
                 tap += b.pixels
 
 
-cdef bint is_interior(const fc_conv *c, int axis, index at) noexcept nogil:
-    """Whether no tap of this output coordinate falls outside the input."""
-    cdef index first = at * c.stride[axis] - c.pad[axis]
-    return first >= 0 and first + (c.kernel[axis] - 1) * c.dilation[axis] < c.in_size[axis]
+cdef index point_at_run(const Task *t, const Pixel *pixel, const char **pointers,
+                        index most) noexcept nogil:
+    """The taps of interior pixels from this one on in its row; how many pixels that are."""
+    cdef const fc_conv *c = &t.b.conv
+    cdef const fc_view *x = &t.call.x
+    cdef Pixel source
+    cdef index run
+    if pixel.column < first_interior(c, 2) or not is_interior(c, 1, pixel.row) \
+            or not is_interior(c, 0, pixel.depth):
+        return 0
+    run = min(most, end_interior(c, 2) - pixel.column)
+    if run <= 0:
+        return 0
+    source.image = pixel.image
+    source.depth = pixel.depth * c.stride[0] - c.pad[0]
+    source.row = pixel.row * c.stride[1] - c.pad[1]
+    source.column = pixel.column * c.stride[2] - c.pad[2]
+    point_along(pointers, address(x, &source) + t.group * t.b.group_in * x.channel,
+                c.stride[2] * x.space[2], run)
+    repeat_for_taps(t.b, pointers, run, c.dilation[0] * x.space[0], c.dilation[1] * x.space[1],
+                    c.dilation[2] * x.space[2])
+    return run
 
 
 cdef void point_into_input(const Task *t, const char **pointers) noexcept nogil:
     """Runs of interior pixels by constant distances, pixels at an edge tap by tap."""
     cdef const Blocking *b = t.b
-    cdef const fc_conv *c = &b.conv
-    cdef const fc_view *x = &t.call.x
-    cdef Pixel pixel = pixel_at(t, t.first), source
-    cdef index i, run = 0
-    memset(t.workspace + b.zeros_at, 0, b.group_in * b.element)
-    for i in range(t.count):
-        if is_interior(c, 2, pixel.column) and is_interior(c, 1, pixel.row) \
-                and is_interior(c, 0, pixel.depth):
-            source.image = pixel.image
-            source.depth = pixel.depth * c.stride[0] - c.pad[0]
-            source.row = pixel.row * c.stride[1] - c.pad[1]
-            source.column = pixel.column * c.stride[2] - c.pad[2]
-            pointers[i] = address(x, &source) + t.group * b.group_in * x.channel
-            run += 1
-        else:
-            point_around(t, pointers + i - run, run)
-            point_at_pixel(t, &pixel, pointers + i)
-            run = 0
-        next_pixel(t, &pixel)
-    point_around(t, pointers + t.count - run, run)
-
-
-cdef void point_around(const Task *t, const char **pointers, index run) noexcept nogil:
-    cdef const fc_conv *c = &t.b.conv
-    cdef const fc_view *x = &t.call.x
-    if run:
-        repeat_for_taps(t.b, pointers, run, c.dilation[0] * x.space[0], c.dilation[1] * x.space[1],
-                        c.dilation[2] * x.space[2])
+    cdef index i = 0, run
+    cdef Pixel pixel
+    memset(t.workspace + b.zeros_at, 0, b.depth * b.element)
+    while i < t.count:
+        pixel = pixel_at(t, t.first + i)
+        run = point_at_run(t, &pixel, pointers + i, t.count - i)
+        if run == 0:
+            point_at_pixel(t, &pixel, pointers + i,
+                           t.workspace + b.copies_at + i * b.taps * b.copied_run)
+            run = 1
+        i += run
 
 
 cdef fc_finish_args finish_of(const Task *t, index panel) noexcept nogil:
