@@ -5,8 +5,8 @@ gives the same bits) everywhere on one machine. Each way carries the reason for 
 `explain_conv2d` and FASTCONV_VERBOSE=1 show.
 
     algorithm  form        how
-    direct     rows        few input channels: kernel rows of a padded copy are runs of a GEMM
-    direct     planes      single planes: vectors along the width
+    direct     rows        few input channels: kernel rows are runs of a GEMM
+    direct     planes      single planes, few input channels of planes: vectors along the width
     direct     pointwise   1x1 on planes: vectors along the pixels
     direct     depthwise   one channel a group, channels last: vectors along the channels
     im2col     pointers    implicit GEMM through pointers to pixels
@@ -36,6 +36,11 @@ ROW = 120
 PLANES_CHANNELS = 6
 # Of either method's peak, for their multiply-adds.
 TILE_SHARE = 0.85
+
+# What the rows form loses on planes: transposing a sum out costs as much as so many multiply-adds.
+# Vectors along the width transpose nothing; copying and many short rows leave them this share.
+TRANSPOSED_SUM = 18
+SHARED_COPY = 0.9
 
 
 class Choice(NamedTuple):
@@ -160,6 +165,21 @@ def few_outputs_pay(p):
     return planes + begin * math.ceil(p.group_out / PLANES_CHANNELS) < gemm
 
 
+def shared_pays(p):
+    """Whether output channels that share a copy of planes' rows beat the rows form's GEMM.
+
+    Vectors over the width waste lanes behind it, those over output channels behind these; but sums
+    that are vectors of output channels must be transposed, which only long ones make up for. The
+    result's size and memory decide, and the forms round differently: algorithm="direct", which
+    promises the same bits to parts of a picture, does not ask.
+    """
+    if p.run < p.out_size[2] or p.out_size[2] == 0:
+        return False
+    products = p.group_in * math.prod(p.kernel)
+    share = products / (products + TRANSPOSED_SUM)
+    return SHARED_COPY * useful_lanes(p, p.out_size[2]) >= share * useful_lanes(p, p.group_out)
+
+
 def choose_direct(p):
     """The form of the direct algorithm that suits a problem; there is always one."""
     if is_depthwise(p) and p.channels_contiguous:
@@ -266,6 +286,9 @@ def choose_auto(p, refusal, exact):
     if is_one_to_one(p) and p.run > 1 and pointwise_pays(p):
         return choose_direct(p)
     if p.group_in < p.lanes and p.kernel[2] > 1:
+        if shared_pays(p):
+            reason = "few input channels of planes: all output channels share a copy of rows"
+            return Choice("direct", "planes", 0, reason)
         direct = choose_direct(p)
         if direct.form == "rows":
             return direct._replace(reason="few input channels: kernel rows as single runs")

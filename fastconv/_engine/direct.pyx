@@ -6,7 +6,8 @@ tap becomes one contiguous load:
     x --split--> rows[plane][row][phase] --tile--> (sums) --> out
     x ------------------------------------ tile --> out     (one plane, small square kernel)
 
-Fast for single planes, few channels, and depthwise convolutions of NCHW memory. A sum is made of
+Fast for single planes, few channels, and depthwise convolutions of NCHW memory: all output channels
+of a group share a copy, and results leave as the rows they are made as. A sum is made of
 chains of at most 512 multiply-adds in the order channel, kernel depth, height, width; chains are
 added in order. Where they begin depends on the convolution alone, so neither tiles nor threads
 change a bit. Padding is multiplied like any other zero.
@@ -31,9 +32,11 @@ cdef index SUMS_BYTES = 128 << 10
 # Widest block of output columns, and the widest reach of a chain's taps along the width.
 cdef index WIDEST = 1024
 cdef index REACH = 4096
-# Work is cut into up to this many tasks of at least this many operations.
+# Work is cut into up to this many tasks of at least this many operations for each of a group's
+# tiles of output channels, which share a copy; from so many tiles on copies cost little.
 cdef index TASKS = 64
 cdef double TASK_OPERATIONS = 2e5
+cdef index MANY_TILES = 4
 
 
 # ---------------------------------------------------------------- planes: planning
@@ -60,7 +63,7 @@ cdef struct Planes:
 
 
 cdef inline ptrdiff_t *tap_table(const Planes *b) noexcept nogil:
-    """Distances in bytes of a chain's taps within a copied row; they follow the struct."""
+    """Distances in bytes of a chain's taps within its copied rows; they follow the struct."""
     return <ptrdiff_t *> (<char *> b + sizeof(Planes))
 
 
@@ -142,7 +145,8 @@ cdef void plan_blocks(Planes *b) noexcept nogil:
     cdef index widest = b.kernels.planes_vectors * b.kernels.lanes
     cdef index tile_rows = rows_of_tile(b)
     cdef index comb = ceil_div(c.out_size[1], b.spacing)
-    cdef index wanted = clamp(<index> (conv_work(c, b.element) / TASK_OPERATIONS), 1, TASKS)
+    cdef double least = TASK_OPERATIONS * min(b.tiles, MANY_TILES)
+    cdef index wanted = clamp(<index> (conv_work(c, b.element) / least), 1, TASKS)
     b.columns = c.out_size[2]
     if b.columns > WIDEST:
         b.columns = round_up(ceil_div(b.columns, ceil_div(b.columns, WIDEST)), widest)
@@ -183,11 +187,25 @@ cdef bint reads_in_place(const Planes *b, const fc_view *x) noexcept nogil:
     return last == 0 or inside * stride + (size - 2 if stride == 1 else 1) - c.pad[2] < c.in_size[2]
 
 
+cdef void fill_taps(Planes *b) noexcept nogil:
+    """All taps of a chain, in its order; chains with fewer of them use the table's beginning."""
+    cdef const fc_conv *c = &b.conv
+    cdef index plane, row, tap, slot, phase, at = 0
+    for plane in range(b.chain_planes):
+        for row in range(b.chain_rows):
+            for tap in range(b.chain_taps):
+                slot = tap % b.slots
+                phase = slot * c.dilation[2] % c.stride[2]
+                tap_table(b)[at] = plane * b.plane_pitch + row * b.row_pitch + slot * b.slot \
+                    + (tap * c.dilation[2] - phase) // c.stride[2] * b.element
+                at += 1
+
+
 cdef Prepared plan_planes(const fc_conv *conv, const fc_view *x, const fc_view *out,
                           const fc_view *residual):
     cdef Prepared op = Prepared.__new__(Prepared)
-    cdef index taps = taps_of_chain(conv), tap, slot, phase, common
-    cdef Planes *b = <Planes *> new_blocking(op, sizeof(Planes) + taps * sizeof(ptrdiff_t))
+    cdef Planes *b = <Planes *> new_blocking(op, sizeof(Planes) + CHAIN * sizeof(ptrdiff_t))
+    cdef index common
     b.conv = conv[0]
     b.kernels = kernels(conv.type).direct
     b.element = 8 if conv.type else 4
@@ -201,11 +219,7 @@ cdef Prepared plan_planes(const fc_conv *conv, const fc_view *x, const fc_view *
     b.in_place = reads_in_place(b, x)
     shorten_chains(b)
     plan_blocks(b)
-    for tap in range(taps):
-        slot = tap % b.slots
-        phase = slot * conv.dilation[2] % conv.stride[2]
-        tap_table(b)[tap] = slot * b.slot \
-            + (tap * conv.dilation[2] - phase) // conv.stride[2] * b.element
+    fill_taps(b)
     op.pack = pack_planes
     op.run = run_planes
     op.packed_bytes = conv.out_channels * b.planes * conv.kernel[1] * conv.kernel[2] * b.element

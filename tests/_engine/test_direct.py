@@ -32,9 +32,9 @@ def channels_last(x):
     return np.moveaxis(np.moveaxis(x, 1, -1).copy(), -1, 1)
 
 
-def check(conv, x, weight, bias=None, **options):
+def check(conv, x, weight, bias=None, algorithm="direct", **options):
     """Convolve directly and hold every element to its bound; the result."""
-    y = conv(x, weight, bias, algorithm="direct", **options)
+    y = conv(x, weight, bias, algorithm=algorithm, **options)
     oracle = getattr(reference, conv.__name__)
     options = {k: v for k, v in options.items() if k not in ("out", "activation")}
     wide = [a if a is None else a.astype("float64") for a in (x, weight, bias)]
@@ -173,6 +173,66 @@ def test_one_and_three_axes():
     check(conv3d, normal(1, 9, 5, 6, 7), normal(9, 1, 3, 3, 3), groups=9, padding=2)
 
 
+# ---- few input channels of planes, whose copied rows many output channels share -----------------
+
+# channels in, out, groups; image; kernel; options
+SHARED = [
+    ((3, 64, 1), (12, 70), (3, 3), {"padding": 1}),
+    ((3, 64, 1), (23, 127), (7, 7), {"padding": 3, "stride": 2}),
+    ((3, 19, 1), (14, 40), (5, 5), {"padding": ((0, 3), (4, 1)), "stride": (3, 1)}),
+    ((4, 10, 1), (13, 33), (3, 3), {"padding": 2, "dilation": 2}),
+    ((2, 11, 1), (15, 64), (3, 2), {"dilation": (3, 2), "stride": (2, 3), "padding": 4}),
+    ((12, 22, 2), (9, 48), (3, 3), {"padding": 1}),
+    ((7, 5, 1), (10, 90), (6, 7), {}),
+    ((3, 6, 1), (70, 1100), (1, 3), {}),
+    ((1, 23, 1), (30, 64), (24, 25), {"padding": 3}),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("channels", "image", "kernel", "options"), SHARED)
+def test_shared_rows(channels, image, kernel, options, dtype):
+    """Also sums of several chains, and what leaves by the general way out."""
+    c, k, groups = channels
+    few = c // groups < dispatch.lanes(dtype)
+    x, weight = normal(2, c, *image, dtype=dtype), normal(k, c // groups, *kernel, dtype=dtype)
+    options = {"groups": groups, **options}
+    with fastconv.precision("highest"):
+        form = fastconv.explain_conv2d(x.shape, weight.shape, dtype=dtype, **options).form
+        assert form == "planes" or not few
+        y = check(conv2d, x, weight, normal(k, dtype=dtype), algorithm="auto", **options)
+        residual = normal(*y.shape, dtype=dtype)
+        check(conv2d, x, weight, residual=residual, algorithm="auto", **options)
+
+
+@pytest.mark.parametrize("k", [4, 5, 6, 8, 13])
+def test_every_width_of_shared_rows(k):
+    """Tails of every length, in rows of one tile, of several even ones, and below each other."""
+    weight, bias = normal(k, 3, 3, 3, dtype="float32"), normal(k, dtype="float32")
+    wide = normal(1, 3, 7, 9 * LANES + 3, dtype="float32")
+    whole = check(conv2d, wide, weight, bias, algorithm="auto")
+    for width in range(1, 9 * LANES + 1, max(1, LANES // 5)):
+        y = conv2d(wide[..., : width + 2], weight, bias)
+        shape, wanted = wide[..., : width + 2].shape, whole[..., :width]
+        if fastconv.explain_conv2d(shape, weight.shape).form == "planes":
+            assert np.array_equal(y, wanted)
+        else:
+            assert np.allclose(y, wanted, atol=2e-5)
+
+
+@pytest.mark.parametrize("k", [6, 16])
+def test_not_a_number_and_infinity_among_shared_rows(k):
+    x, weight = normal(1, 3, 12, 50, dtype="float32"), normal(k, 3, 3, 3, dtype="float32")
+    x[0, 0, 3, 4], x[0, 2, 8, 20], x[0, 1, 0, 49] = np.nan, np.inf, -np.inf
+    weight[-1, 0, 0, 2] = np.inf
+    assert fastconv.explain_conv2d(x.shape, weight.shape, padding=(2, 1)).form == "planes"
+    with np.errstate(invalid="ignore"):
+        expected = reference.conv2d(x, weight, padding=(2, 1))
+    y = conv2d(x, weight, padding=(2, 1))
+    assert np.array_equal(np.isnan(y), np.isnan(expected))
+    assert np.array_equal(y[np.isinf(y)], expected[np.isinf(expected)])
+
+
 # ---- depthwise on channels-last memory ----------------------------------------------------------
 
 DEPTHWISE = [
@@ -265,6 +325,8 @@ SHAPES = [
     ((1, 70, 40, 30), (70, 1, 3, 3), {"groups": 70, "padding": 1}),
     ((1, 70, 40, 30), (5, 70, 5, 5), {"padding": 2}),
     ((1, 1, 100, 100), (3, 1, 31, 31), {"dilation": 2}),
+    ((1, 3, 64, 112), (64, 3, 3, 3), {"padding": 1}),
+    ((1, 6, 64, 128), (40, 3, 3, 3), {"padding": 1, "stride": 2, "groups": 2}),
 ]
 
 

@@ -3,7 +3,8 @@
  * planes: vectors along the width. A tile holds some output rows of some output channels; one
  * input row is loaded once per tap and feeds every output row whose window it lies in, so a 5x5
  * filter with four output rows loads 40 vectors for 100 multiply-adds. Each element's sum still
- * runs over input plane, kernel row, tap in this order, whatever tile it falls into.
+ * runs over input plane, kernel row, tap in this order, whatever tile it falls into. From four
+ * output channels on a tile is one output row, and that order one loop.
  *
  * planes_in_place.h holds the tiles that need no copy of a plane, pointwise_tiles.h those of one
  * tap. depthwise: vectors along the channels, in depthwise_tiles.h.
@@ -183,12 +184,42 @@ FC_INLINE void planes_tile(const int channels, const int rows, const int vectors
     if (p->finish) leave_tile(channels, rows, vectors, at->across != 0, p, sum, at);
 }
 
-/* One line a kind of tile: output channels and rows. */
-#define PLANES_KINDS(X, v) X(1, 4, v) X(2, 3, v) X(3, 2, v) X(4, 1, v) X(5, 1, v) X(6, 1, v)
+/* One output row of many channels: the chain's steps, whatever planes, rows and taps they belong to,
+ * are one loop. Each weight is broadcast once for all vectors. */
+FC_INLINE void steps_tile(const int channels, const int vectors, const fc_planes_args *p,
+                          const place *at) {
+    planes_sums sum;
+    clear_tile(channels, 1, vectors, sum);
+    const ptrdiff_t below = p->stride * p->x_row, element = sizeof(real);
+    const ptrdiff_t step = at->down * below + at->across * element;
+    const char *x = p->x + at->row * below + at->column * element;
+    const real *w = (const real *)p->w;
+    const ptrdiff_t *tap = p->tap;
+    for (ptrdiff_t left = p->planes * p->kernel_rows * p->taps; left > 0; left--, w += channels) {
+        const char *from = x + *tap++;
+        vec value[PLANES_VECTORS];
+        FC_UNROLL for (int v = 0; v < vectors; v++) value[v] = load((const real *)(from + v * step));
+        FC_UNROLL for (int k = 0; k < channels; k++) {
+            vec weight = splat(w[k]);
+            FC_IN_REGISTER(weight);
+            FC_UNROLL for (int v = 0; v < vectors; v++) sum[k][0][v] += value[v] * weight;
+        }
+    }
+    if (p->load_sums || !p->finish) keep_tile(channels, 1, vectors, p, sum, at);
+    if (!p->finish) return;
+    if (at->across) leave_tile(channels, 1, vectors, 1, p, sum, at); /* constants: fewer branches */
+    else leave_tile(channels, 1, vectors, 0, p, sum, at);
+}
+
+/* One line a kind of tile: output channels and rows, or output channels of one row. */
+#define PLANES_KINDS(X, v) X(1, 4, v) X(2, 3, v) X(3, 2, v)
+#define STEPS_KINDS(X, v) X(4, v) X(5, v) X(6, v)
 #if FC_VECTOR_BYTES == 64
 #define PLANES_TILES(X) PLANES_KINDS(X, 1) PLANES_KINDS(X, 2) PLANES_KINDS(X, 3) PLANES_KINDS(X, 4)
+#define STEPS_TILES(X) STEPS_KINDS(X, 1) STEPS_KINDS(X, 2) STEPS_KINDS(X, 3) STEPS_KINDS(X, 4)
 #else
 #define PLANES_TILES(X) PLANES_KINDS(X, 1) PLANES_KINDS(X, 2)
+#define STEPS_TILES(X) STEPS_KINDS(X, 1) STEPS_KINDS(X, 2)
 #endif
 
 #define DEFINE_PLANES(channels, rows, vectors)                                                 \
@@ -197,21 +228,31 @@ FC_INLINE void planes_tile(const int channels, const int rows, const int vectors
     }
 PLANES_TILES(DEFINE_PLANES)
 
+#define DEFINE_STEPS(channels, vectors)                                                 \
+    static void steps_##channels##x##vectors(const fc_planes_args *p, const place *at) { \
+        steps_tile(channels, vectors, p, at);                                           \
+    }
+STEPS_TILES(DEFINE_STEPS)
+
 #define ENTER_PLANES(channels, rows, vectors) [channels][vectors] = planes_##channels##x##vectors,
+#define ENTER_STEPS(channels, vectors) [channels][vectors] = steps_##channels##x##vectors,
 static const planes_function planes_tiles[FC_PLANES_CHANNELS + 1][PLANES_VECTORS + 1] = {
-    PLANES_TILES(ENTER_PLANES)};
+    PLANES_TILES(ENTER_PLANES) STEPS_TILES(ENTER_STEPS)};
 
 static void planes(const fc_planes_args *p) {
     const planes_function *tiles = planes_tiles[p->channels];
-    const ptrdiff_t rows = planes_rows[p->channels], widest = PLANES_VECTORS * FC_LANES;
+    const ptrdiff_t rows = planes_rows[p->channels], vectors = ceil_div(p->columns, FC_LANES);
+    const ptrdiff_t count = ceil_div(vectors, PLANES_VECTORS); /* tiles of a row, as even as can be */
     if (p->columns <= FC_LANES) {
         cover_narrow(p, tiles, (place){0});
         return;
     }
     for (place at = {.across = FC_LANES}; at.row < p->rows; at.row += rows) {
-        for (at.column = 0; at.column < p->columns; at.column += widest) {
-            const ptrdiff_t left = p->columns - at.column;
-            tiles[left < widest ? ceil_div(left, FC_LANES) : PLANES_VECTORS](p, &at);
+        for (ptrdiff_t first = 0, tile = 1; tile <= count; tile++) {
+            const ptrdiff_t end = tile * vectors / count;
+            at.column = first * FC_LANES;
+            tiles[end - first](p, &at);
+            first = end;
         }
     }
 }

@@ -37,7 +37,9 @@ typedef struct {
  *   sum[k][r][j] = sum over input planes p < planes, kernel rows y < kernel_rows, taps t < taps of
  *     x[p * x_plane + (r * stride + y) * x_row + tap[t] + j] *
  *     w[p * w_plane + y * w_row + t * channels + k]
- * for k < channels, r < rows, j < columns, all steps but those of j, t and k in bytes. One fresh
+ * for k < channels, r < rows, j < columns, all steps but those of j, t and k in bytes. `tap` goes on
+ * with the taps of the next kernel rows and planes, as they lie from x on, and w has no gaps: tiles
+ * of one row take all of them in one loop (not in_place nor pointwise, which read no tap). One fresh
  * chain per element, added to `sums` (where load_sums is set) and either kept there or finished.
  * Reads of x go on to whole vectors and whole tiles of planes_rows[channels] rows, of
  * planes_vectors times as many where columns <= lanes. */
