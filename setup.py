@@ -37,7 +37,10 @@ if IS_X86:
 ELEMENT_BITS = (32, 64)
 # Long formulas that stand in several inlined copies must round alike in each of them: where the
 # compiler may choose which product of a sum to fuse, it chooses differently from copy to copy.
-FAMILY_FLAGS = {"elementwise": ["-ffp-contract=off"]}
+FAMILY_FLAGS = {
+    "elementwise": ["-ffp-contract=off"],
+    "gradient": ["-ffp-contract=off"],
+}
 LINKED_WITH_KERNELS = "fastconv._engine.dispatch"
 LINKED_WITH_OPENMP = "fastconv._engine.threads"
 

@@ -49,6 +49,7 @@ cdef struct Walk:
 cdef inline const char *moved(const char *table, ptrdiff_t offset) noexcept nogil:
     return table + offset if table != NULL else NULL
 
+cdef cnp.ndarray converted(cnp.ndarray x, cnp.dtype dtype)
 cdef tuple prepare(cnp.ndarray x, cnp.dtype dtype, out, bint in_place)
 cdef object deliver(cnp.ndarray result, out)
 cdef const char *table_data(table)

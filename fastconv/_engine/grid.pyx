@@ -28,14 +28,20 @@ cdef bint same_view(cnp.ndarray a, cnp.ndarray b):
             and (<object> a).strides == (<object> b).strides)
 
 
+cdef cnp.ndarray converted(cnp.ndarray x, cnp.dtype dtype):
+    """x as the kernels read it: a copy where its type, byte order or alignment is another."""
+    if x.dtype != dtype or not cnp.PyArray_ISBEHAVED_RO(x):
+        return x.astype(dtype)
+    return x
+
+
 cdef tuple prepare(cnp.ndarray x, cnp.dtype dtype, out, bint in_place):
     """x as the kernels read it, and the array they write: `out` unless that is misaligned.
 
-    x is copied where its type, byte order or alignment is another, or where writing would change
-    what is still to be read; `in_place` operations may have out and x the same view.
+    x is also copied where writing would change what is still to be read; `in_place` operations may
+    have out and x the same view.
     """
-    if x.dtype != dtype or not cnp.PyArray_ISBEHAVED_RO(x):
-        x = x.astype(dtype)
+    x = converted(x, dtype)
     if out is None or not cnp.PyArray_ISALIGNED(out):
         return x, memory.empty_array((<object> x).shape, dtype)
     if np.may_share_memory(x, out) and not (in_place and same_view(x, out)):

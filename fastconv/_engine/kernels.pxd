@@ -2,6 +2,8 @@
 
 from .direct_kernels cimport fc_direct_kernels
 from .elementwise_kernels cimport fc_elementwise_kernels
+from .gradient_kernels cimport fc_gradient_kernels
+from .pool_gradient_kernels cimport fc_pool_gradient_kernels
 from .pool_kernels cimport fc_pool_kernels
 from .winograd_kernels cimport fc_winograd_kernels
 
@@ -86,5 +88,7 @@ cdef extern from "kernels.h" nogil:
         const fc_winograd_kernels *winograd
         const fc_direct_kernels *direct
         const fc_elementwise_kernels *elementwise
+        const fc_gradient_kernels *gradient
+        const fc_pool_gradient_kernels *pool_gradient
 
     const fc_kernels *fc_kernels_for(int level, int type)

@@ -20,3 +20,6 @@ cdef Prepared plan_pool(const fc_pool *pool, const fc_view *x)
 # The same, for maxima with places: `places` is a view of int64.
 cdef int run_pool(const void *blocking, const fc_view *x, const fc_view *out,
                   const fc_view *places) noexcept nogil
+
+# Fitted windows that are all alike become fixed ones.
+cdef void simplify_axis(fc_pool_axis *axis) noexcept nogil

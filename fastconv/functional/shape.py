@@ -95,7 +95,8 @@ def pad(x, pad, mode="constant", value=0.0):
     """
     op = "pad"
     x = as_array(op, "x", x)
-    widths = _widths(op, x, pad)
+    widths = _widths(op, "x", x, pad)
+    _check_taken_off(op, "x", x, widths, pad)
     if not isinstance(mode, str):
         raise TypeError(f"{op}: mode must be one of {_MODE_NAMES}, got {short_repr(mode)}")
     if mode not in _FILLS:
@@ -119,8 +120,8 @@ def _axes(x, widths):
     return zip(x.shape, widths, strict=True)
 
 
-def _widths(op, x, pad):
-    """One (before, after) for each axis of x."""
+def _widths(op, name, x, pad):
+    """One (before, after) for each axis of x, the argument called `name`."""
     forms = "a flat (left, right, top, bottom, ...) or pairs ((top, bottom), (left, right))"
     if not isinstance(pad, (Sequence, np.ndarray)) or isinstance(pad, (str, bytes)):
         raise TypeError(f"{op}: pad must be {forms}, got {short_repr(pad)}")
@@ -137,15 +138,18 @@ def _widths(op, x, pad):
         pairs = list(zip(entries[::2], entries[1::2], strict=True))[::-1]
     if len(pairs) > x.ndim:
         raise ValueError(
-            f"{op}: pad is for {len(pairs)} axes, x has {x.ndim} (x.shape={x.shape})"
+            f"{op}: pad is for {len(pairs)} axes, {name} has {x.ndim} ({name}.shape={x.shape})"
         )
     pairs = [tuple(integer(op, "pad", n, minimum=-(2**31)) for n in pair) for pair in pairs]
-    widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs
+    return [(0, 0)] * (x.ndim - len(pairs)) + pairs
+
+
+def _check_taken_off(op, name, x, widths, pad):
     if any(size + min(a, 0) + min(b, 0) < 0 for size, (a, b) in _axes(x, widths)):
         raise ValueError(
-            f"{op}: pad takes off more than there is, got {short_repr(pad)} for x.shape={x.shape}"
+            f"{op}: pad takes off more than there is, got {short_repr(pad)} for "
+            f"{name}.shape={x.shape}"
         )
-    return widths
 
 
 # Elements that an axis must have to be padded by n > 0 on one side.

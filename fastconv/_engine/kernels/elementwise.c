@@ -17,30 +17,42 @@ FC_INLINE vec channel_values(const char *table, ptrdiff_t step, ptrdiff_t count)
     return step ? load_upto((const real *)table, count) : splat(*(const real *)table);
 }
 
-FC_INLINE vec map_vector(vec v, const fc_map_args *a, const fc_epilogue *e, ptrdiff_t row,
-                         ptrdiff_t col) {
+FC_INLINE vec map_vector(const int affine, const int sloped, vec v, const fc_map_args *a,
+                         const fc_epilogue *e, ptrdiff_t row, ptrdiff_t col) {
     const ptrdiff_t channel = row * a->channel_row + col * a->channel_col;
     const ptrdiff_t left = a->cols - col;
-    if (a->scale) {
+    if (affine) {
         const vec center = channel_values(a->center + channel, a->channel_col, left);
         const vec scale = channel_values(a->scale + channel, a->channel_col, left);
         const vec shift = channel_values(a->shift + channel, a->channel_col, left);
         v = (v - center) * scale + shift;
     }
-    if (a->slope) {
+    if (sloped) {
         const vec slope = channel_values(a->slope + channel, a->channel_col, left);
         v = blend((ivec)(v < 0), v * slope, v);
     }
     return activate(v, e);
 }
 
-static void map_rows(const fc_map_args *a, const fc_epilogue *e) {
+/* Where affine, sloped and e's activation are constants, so is the path through the loop over whole
+ * vectors. */
+FC_INLINE void map_rows(const int affine, const int sloped, const fc_map_args *a,
+                        const fc_epilogue *e) {
+    const ptrdiff_t element = sizeof(real);
+    const int contiguous = a->x_col == element && a->out_col == element;
     for (ptrdiff_t r = 0; r < a->rows; r++) {
-        for (ptrdiff_t c = 0; c < a->cols; c += FC_LANES) {
+        const char *x = a->x + r * a->x_row;
+        char *out = a->out + r * a->out_row;
+        ptrdiff_t c = 0;
+        if (contiguous)
+            for (; c + FC_LANES <= a->cols; c += FC_LANES)
+                store((real *)out + c,
+                      map_vector(affine, sloped, load((const real *)x + c), a, e, r, c));
+        for (; c < a->cols; c += FC_LANES) {
             const ptrdiff_t left = a->cols - c;
-            const vec v = load_strided(a->x + r * a->x_row + c * a->x_col, a->x_col, left);
-            store_strided(a->out + r * a->out_row + c * a->out_col, a->out_col,
-                          map_vector(v, a, e, r, c), left);
+            const vec v = load_strided(x + c * a->x_col, a->x_col, left);
+            store_strided(out + c * a->out_col, a->out_col,
+                          map_vector(affine, sloped, v, a, e, r, c), left);
         }
     }
 }
@@ -54,11 +66,13 @@ FC_INLINE void map_block(const fc_map_args *a, const fc_epilogue *e, const int w
     load_transposed(block, whole, a->x + r * a->x_row + c * a->x_col, a->x_col, left, rows);
     if (whole) {
         FC_UNROLL for (int i = 0; i < FC_LANES; i++)
-            store_strided(out + i * a->out_row, a->out_col, map_vector(block[i], a, e, r + i, c),
+            store_strided(out + i * a->out_row, a->out_col, map_vector(a->scale != NULL, a->slope != NULL, block[i],
+                                      a, e, r + i, c),
                           FC_LANES);
     } else {
         for (int i = 0; i < FC_LANES && i < rows; i++)
-            store_strided(out + i * a->out_row, a->out_col, map_vector(block[i], a, e, r + i, c),
+            store_strided(out + i * a->out_row, a->out_col, map_vector(a->scale != NULL, a->slope != NULL, block[i],
+                                      a, e, r + i, c),
                           left);
     }
 }
@@ -71,10 +85,16 @@ static void map_transposed(const fc_map_args *a, const fc_epilogue *e) {
 }
 
 static void map(const fc_map_args *a) {
+    static const fc_epilogue none = {.activation = FC_ACT_NONE}, relu = {.activation = FC_ACT_RELU};
     const fc_epilogue e = {.activation = a->activation, .alpha = a->alpha, .beta = a->beta};
     const ptrdiff_t element = sizeof(real);
+    const int affine = a->scale != NULL, sloped = a->slope != NULL;
     if (a->x_row == element && a->x_col != element && a->rows > 1) map_transposed(a, &e);
-    else map_rows(a, &e);
+    else if (!affine && !sloped && a->activation == FC_ACT_RELU) map_rows(0, 0, a, &relu);
+    else if (affine && !sloped && a->activation == FC_ACT_RELU) map_rows(1, 0, a, &relu);
+    else if (affine && !sloped && a->activation == FC_ACT_NONE) map_rows(1, 0, a, &none);
+    else if (!affine && sloped && a->activation == FC_ACT_NONE) map_rows(0, 1, a, &none);
+    else map_rows(affine, sloped, a, &e);
 }
 
 /* All ones in the first `count` lanes. */

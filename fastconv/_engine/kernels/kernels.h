@@ -102,7 +102,9 @@ typedef struct {
 #include "direct.h"
 #include "elementwise.h"
 #include "families.h"
+#include "gradient.h"
 #include "pool.h"
+#include "pool_gradient.h"
 #include "winograd.h"
 
 typedef struct {

@@ -1,0 +1,212 @@
+"""Sums over all elements of each channel: what batch normalisation learns from a batch.
+
+    x, grad  ->  blocks of some thousand elements, the same for any number of threads
+             ->  two doubles per block and channel, each block by one thread
+             ->  added up block by block, in their order
+
+so the results are accurate for any number of elements, and the same bits from any number of
+threads. Means and variances are taken block by block about the block's own mean and then joined
+(T. Chan, G. Golub and R. LeVeque, "Algorithms for computing the sample variance", The American
+Statistician 37(3), 1983): one pass over memory, and no cancellation far from zero.
+"""
+
+import numpy as np
+
+cimport numpy as cnp
+from libc.stddef cimport ptrdiff_t
+
+from . cimport dispatch, memory, threads
+from .gradient_kernels cimport (
+    FC_SUMS_GRADIENT, FC_SUMS_MOMENTS, FC_SUMS_NEGATIVE, fc_gradient_kernels, fc_sums_args,
+)
+from .grid cimport (
+    BLOCK_ELEMENTS, Axis, Cut, Place, Walk, build_grid, converted, cut_grid, locate, run_walk,
+    table_data,
+)
+
+cnp.import_array()
+
+cdef enum:
+    MOST_CHANNELS = 256           # of one block
+    LEAST_ROWS = 64               # of a block across channels: its sums are few beside its elements
+
+cdef struct Context:
+    fc_sums_args args             # pointers to the first element
+    const double *center          # one per channel
+    double *sums                  # [blocks][channels of a block][2]
+    Py_ssize_t channels           # of a block, at most
+    Py_ssize_t element
+    const fc_gradient_kernels *kernels
+
+
+cdef inline Py_ssize_t channels_of(const Context *context, const Place *place) noexcept nogil:
+    if context.args.channel_col:
+        return place.cols
+    return place.rows if context.args.channel_row else 1
+
+
+cdef void sum_block(void *raw, const Place *place, int thread) noexcept nogil:
+    cdef Context *context = <Context *> raw
+    cdef fc_sums_args args = context.args
+    args.x += place.x
+    if args.op != FC_SUMS_MOMENTS:
+        args.grad += place.grad
+        args.center = context.center + place.channel // context.element
+    args.rows = place.rows
+    args.cols = place.cols
+    args.sums = context.sums + 2 * place.block * context.channels
+    if args.op == FC_SUMS_MOMENTS:
+        moments(context, place, &args)
+    else:
+        context.kernels.sums(&args)
+
+
+cdef void moments(const Context *context, const Place *place, fc_sums_args *args) noexcept nogil:
+    """Leave the means of a block's channels, and the sums of squares about them."""
+    cdef double center[MOST_CHANNELS]
+    cdef Py_ssize_t channels = channels_of(context, place), c
+    cdef double count = place.rows * place.cols // channels, rest
+    for c in range(channels):
+        center[c] = 0
+    args.center = &center[0]
+    context.kernels.sums(args)
+    for c in range(channels):
+        center[c] = args.sums[2 * c] / count
+    context.kernels.sums(args)
+    for c in range(channels):
+        rest = args.sums[2 * c] / count
+        args.sums[2 * c] = center[c] + rest
+        args.sums[2 * c + 1] -= rest * rest * count
+
+
+cdef void join(double *mean, double *squares, double count, double block_mean,
+               double block_squares, double block_count) noexcept nogil:
+    """Add a block of block_count elements to a channel that has count of them."""
+    cdef double distance = block_mean - mean[0], total = count + block_count
+    mean[0] += distance * (block_count / total)
+    squares[0] += block_squares + distance * distance * (count * block_count / total)
+
+
+cdef void add_up(const Context *context, const Cut *cut, double *totals,
+                 double *counts) noexcept nogil:
+    """Bring the blocks' sums together, in the order of the blocks; totals are [channels][2]."""
+    cdef Py_ssize_t block, c, channel, channels
+    cdef const double *sums
+    cdef double *total
+    cdef Place place
+    cdef double count
+    for block in range(cut.blocks):
+        place = locate(cut, block)
+        channels = channels_of(context, &place)
+        sums = context.sums + 2 * block * context.channels
+        count = place.rows * place.cols // channels
+        for c in range(channels):
+            channel = place.channel // context.element + c
+            total = totals + 2 * channel
+            if context.args.op == FC_SUMS_MOMENTS:
+                join(&total[0], &total[1], counts[channel], sums[2 * c], sums[2 * c + 1], count)
+                counts[channel] += count
+            else:
+                total[0] += sums[2 * c]
+                total[1] += sums[2 * c + 1]
+
+
+cdef void cut_channels(Cut *cut) noexcept nogil:
+    cdef const Axis *row = &cut.grid.axis[cut.grid.count - 2]
+    cdef const Axis *col = &cut.grid.axis[cut.grid.count - 1]
+    cdef Py_ssize_t cols, rows
+    if col.channel:
+        cols = min(<Py_ssize_t> MOST_CHANNELS, col.size)
+        rows = max(<Py_ssize_t> LEAST_ROWS, BLOCK_ELEMENTS // cols)
+    else:
+        cols = min(<Py_ssize_t> BLOCK_ELEMENTS, col.size)
+        rows = BLOCK_ELEMENTS // cols
+        if row.channel:
+            rows = min(<Py_ssize_t> MOST_CHANNELS, rows)
+    cut_grid(cut, rows, cols, 1)
+
+
+cdef object run(cnp.ndarray x, grad, cnp.dtype dtype, int axis, int op, cnp.ndarray center):
+    """Both sums of every channel, float64 of shape (channels, 2)."""
+    cdef Context context
+    cdef Walk walk
+    cdef Axis *row
+    cdef Axis *col
+    cdef memory.Buffer sums
+    cdef double work
+    cdef cnp.ndarray totals, counts
+    cdef double *totals_data
+    cdef double *counts_data
+    totals = np.zeros((cnp.PyArray_DIM(x, axis), 2))
+    counts = np.zeros(cnp.PyArray_DIM(x, axis))
+    x = converted(x, dtype)
+    grad = None if grad is None else converted(grad, dtype)
+    if not cnp.PyArray_SIZE(x):
+        return totals
+    build_grid(&walk.cut.grid, x, grad, x, -1, axis)
+    cut_channels(&walk.cut)
+    row = &walk.cut.grid.axis[walk.cut.grid.count - 2]
+    col = &walk.cut.grid.axis[walk.cut.grid.count - 1]
+    context.kernels = dispatch.kernels(dtype.itemsize == 8).gradient
+    context.element = dtype.itemsize
+    context.args = fc_sums_args(
+        x=<const char *> cnp.PyArray_DATA(x), x_row=row.x, x_col=col.x,
+        grad=table_data(grad), grad_row=row.grad, grad_col=col.grad, rows=0, cols=0,
+        center=NULL, sums=NULL,
+        op=op, channel_row=row.channel != 0, channel_col=col.channel != 0,
+    )
+    context.center = <const double *> table_data(center)
+    context.channels = 1
+    if context.args.channel_col:
+        context.channels = walk.cut.col_piece
+    elif context.args.channel_row:
+        context.channels = walk.cut.row_piece
+    sums = memory.borrow_workspace(walk.cut.blocks * context.channels * 2 * sizeof(double))
+    context.sums = <double *> sums.data
+    walk.kernel = sum_block
+    walk.context = &context
+    work = <double> cnp.PyArray_SIZE(x) * 8 * dtype.itemsize
+    totals_data = <double *> cnp.PyArray_DATA(totals)
+    counts_data = <double *> cnp.PyArray_DATA(counts)
+    try:
+        with nogil:
+            run_walk(&walk, work, threads.maximum())
+            add_up(&context, &walk.cut, totals_data, counts_data)
+    finally:
+        memory.return_workspace(sums)
+    return totals
+
+
+def mean_and_squares(cnp.ndarray x, cnp.dtype dtype, int axis):
+    """Mean of every channel, and the sum of squares about it.
+
+    Returns
+    -------
+    ndarray of float64, (2, channels)
+        Zeros where there are no elements.
+    """
+    return run(x, None, dtype, axis, FC_SUMS_MOMENTS, None).T
+
+
+def gradient_sums(cnp.ndarray x, cnp.ndarray grad, cnp.dtype dtype, int axis, center, *,
+                  bint negative=False):
+    """Sums of grad and of grad * (x - center) over every channel.
+
+    Parameters
+    ----------
+    x, grad : ndarray
+        Of one shape.
+    dtype : float32 or float64
+        What they are read as; products and sums are float64.
+    axis : int
+        The channels' axis.
+    center : ndarray of float64, (channels,)
+        Contiguous.
+    negative : bool
+        Only over elements that are not greater than 0.
+
+    Returns
+    -------
+    ndarray of float64, (2, channels)
+    """
+    return run(x, grad, dtype, axis, FC_SUMS_NEGATIVE if negative else FC_SUMS_GRADIENT, center).T

@@ -1,0 +1,38 @@
+"""Gradients of the operations, named as torch.nn.grad names them: arrays in, new arrays out.
+
+``<op>_input(...)`` is the gradient with respect to an operation's input, given the gradient with
+respect to its result (`grad_output`); operations with parameters have ``<op>_weight`` and
+``<op>_bias`` too, or return all three. Everything computes in ``np.result_type(..., np.float32)``
+and takes arrays of any strides; results are C-contiguous. Names are loaded on first use.
+"""
+
+import importlib as _importlib
+
+_PUBLIC = {
+    "activation": (
+        "clip", "fused", "hardsigmoid", "hardswish", "leaky_relu", "log_softmax", "prelu", "relu",
+        "relu6", "sigmoid", "silu", "softmax", "tanh",
+    ),
+    "norm": ("batch_norm", "local_response_norm"),
+    "pool": (
+        "adaptive_avg_pool1d_input", "adaptive_avg_pool2d_input", "adaptive_avg_pool3d_input",
+        "avg_pool1d_input", "avg_pool2d_input", "avg_pool3d_input",
+        "max_pool1d_input", "max_pool2d_input", "max_pool3d_input",
+    ),
+    "shape": ("pad",),
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(_importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(__all__)
