@@ -16,12 +16,12 @@ cimport numpy as cnp
 from libc.stddef cimport ptrdiff_t
 
 from . cimport dispatch, memory, threads
-from .gradient_kernels cimport (
-    FC_SUMS_GRADIENT, FC_SUMS_MOMENTS, FC_SUMS_NEGATIVE, fc_gradient_kernels, fc_sums_args,
-)
 from .grid cimport (
     BLOCK_ELEMENTS, Axis, Cut, Place, Walk, build_grid, converted, cut_grid, locate, run_walk,
     table_data,
+)
+from .sums_kernels cimport (
+    FC_SUMS_GRADIENT, FC_SUMS_MOMENTS, FC_SUMS_NEGATIVE, fc_sums_args, fc_sums_kernels,
 )
 
 cnp.import_array()
@@ -36,7 +36,7 @@ cdef struct Context:
     double *sums                  # [blocks][channels of a block][2]
     Py_ssize_t channels           # of a block, at most
     Py_ssize_t element
-    const fc_gradient_kernels *kernels
+    const fc_sums_kernels *kernels
 
 
 cdef inline Py_ssize_t channels_of(const Context *context, const Place *place) noexcept nogil:
@@ -147,7 +147,7 @@ cdef object run(cnp.ndarray x, grad, cnp.dtype dtype, int axis, int op, cnp.ndar
     cut_channels(&walk.cut)
     row = &walk.cut.grid.axis[walk.cut.grid.count - 2]
     col = &walk.cut.grid.axis[walk.cut.grid.count - 1]
-    context.kernels = dispatch.kernels(dtype.itemsize == 8).gradient
+    context.kernels = dispatch.kernels(dtype.itemsize == 8).sums
     context.element = dtype.itemsize
     context.args = fc_sums_args(
         x=<const char *> cnp.PyArray_DATA(x), x_row=row.x, x_col=col.x,

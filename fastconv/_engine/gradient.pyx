@@ -92,15 +92,18 @@ def map(cnp.ndarray x, cnp.ndarray grad, cnp.dtype dtype, str op, *, int channel
     build_grid(&walk.cut.grid, x, grad, out, -1, channel_axis)
     row = &walk.cut.grid.axis[walk.cut.grid.count - 2]
     col = &walk.cut.grid.axis[walk.cut.grid.count - 1]
-    context.args = fc_gradient_map_args(
-        x=<const char *> cnp.PyArray_DATA(x), x_row=row.x, x_col=col.x,
-        grad=<const char *> cnp.PyArray_DATA(grad), grad_row=row.grad, grad_col=col.grad,
-        out=<char *> cnp.PyArray_DATA(out), out_row=row.out, out_col=col.out,
-        rows=0, cols=0, channel_row=row.channel, channel_col=col.channel,
-        op=OPS[op], alpha=alpha, beta=beta,
-    )
+    context.args.x = <const char *> cnp.PyArray_DATA(x)
+    context.args.x_row, context.args.x_col = row.x, col.x
+    context.args.grad = <const char *> cnp.PyArray_DATA(grad)
+    context.args.grad_row, context.args.grad_col = row.grad, col.grad
+    context.args.out = <char *> cnp.PyArray_DATA(out)
+    context.args.out_row, context.args.out_col = row.out, col.out
+    context.args.channel_row, context.args.channel_col = row.channel, col.channel
+    context.args.op, context.args.alpha, context.args.beta = OPS[op], alpha, beta
     for at in range(4):
-        context.args.table[at] = table_data(tables[at]) if at < len(tables) else NULL
+        context.args.table[at] = NULL
+    for at in range(len(tables)):
+        context.args.table[at] = table_data(tables[at])
     cols = min(<Py_ssize_t> BLOCK_ELEMENTS, col.size)
     cut_grid(&walk.cut, BLOCK_ELEMENTS // cols, cols, 1)
     walk.kernel = map_block

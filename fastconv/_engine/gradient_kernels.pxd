@@ -4,7 +4,6 @@ cdef extern from "kernels.h" nogil:
     int FC_GRAD_POSITIVE, FC_GRAD_INSIDE, FC_GRAD_SLOPE, FC_GRAD_SIGMOID, FC_GRAD_TANH
     int FC_GRAD_SILU, FC_GRAD_HARDSIGMOID, FC_GRAD_HARDSWISH, FC_GRAD_CHANNEL_SLOPE
     int FC_GRAD_STANDARD
-    int FC_SUMS_MOMENTS, FC_SUMS_GRADIENT, FC_SUMS_NEGATIVE
 
     ctypedef struct fc_gradient_map_args:
         const char *x
@@ -24,21 +23,6 @@ cdef extern from "kernels.h" nogil:
         int op
         double alpha
         double beta
-
-    ctypedef struct fc_sums_args:
-        const char *x
-        const char *grad
-        ptrdiff_t x_row
-        ptrdiff_t x_col
-        ptrdiff_t grad_row
-        ptrdiff_t grad_col
-        ptrdiff_t rows
-        ptrdiff_t cols
-        const double *center
-        double *sums
-        int op
-        int channel_row
-        int channel_col
 
     ctypedef struct fc_softmax_gradient_args:
         const char *y
@@ -76,7 +60,6 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fc_gradient_kernels:
         int lanes
         void (*map)(const fc_gradient_map_args *) noexcept nogil
-        void (*sums)(const fc_sums_args *) noexcept nogil
         void (*softmax_along)(const fc_softmax_gradient_args *) noexcept nogil
         void (*softmax_across)(const fc_softmax_gradient_args *) noexcept nogil
         void (*lrn)(const fc_lrn_gradient_args *) noexcept nogil

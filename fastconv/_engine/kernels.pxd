@@ -5,6 +5,7 @@ from .elementwise_kernels cimport fc_elementwise_kernels
 from .gradient_kernels cimport fc_gradient_kernels
 from .pool_gradient_kernels cimport fc_pool_gradient_kernels
 from .pool_kernels cimport fc_pool_kernels
+from .sums_kernels cimport fc_sums_kernels
 from .winograd_kernels cimport fc_winograd_kernels
 
 cdef extern from "kernels.h" nogil:
@@ -90,5 +91,6 @@ cdef extern from "kernels.h" nogil:
         const fc_elementwise_kernels *elementwise
         const fc_gradient_kernels *gradient
         const fc_pool_gradient_kernels *pool_gradient
+        const fc_sums_kernels *sums
 
     const fc_kernels *fc_kernels_for(int level, int type)

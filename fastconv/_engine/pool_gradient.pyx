@@ -21,7 +21,8 @@ from .arrays cimport raise_for
 from .pool cimport simplify_axis
 from .pool_call cimport axis_of
 from .pool_gradient_kernels cimport (
-    fc_max_gradient_args, fc_mean_gradient_args, fc_mean_line, fc_pool_gradient_kernels,
+    FC_MEAN_HELD, fc_max_gradient_args, fc_mean_gradient_args, fc_mean_line,
+    fc_pool_gradient_kernels,
 )
 from .pool_kernels cimport (
     FC_POOL_COUNT_INSIDE, FC_POOL_COUNT_ONE, FC_POOL_COUNT_PADDED, fc_pool_axis, fc_pool_cells,
@@ -33,8 +34,8 @@ cnp.import_array()
 cdef index TASK_BYTES = 65536
 # Channels of one image that a task has at least, where they are neighbours: whole cache lines.
 cdef index CHANNEL_BLOCK = 64
-# What a line of outputs may take where channels are neighbours: half of the first-level cache.
-cdef index LINE_BYTES = 16384
+# What the held lines of outputs may take where channels are neighbours: half the second-level cache.
+cdef index LINE_BYTES = 32768
 
 cdef enum:
     OUTSIDE = 1                   # a task's code for a place that the input does not have
@@ -244,10 +245,10 @@ def mean_pool(cnp.ndarray grad, cnp.ndarray out, geometry, *, bint fitted=False,
     call.slice_out = call.plane_out // call.axis[0].axis.size
     call.args = fc_mean_gradient_args(
         grad=<const char *> cnp.PyArray_DATA(grad), out=<char *> cnp.PyArray_DATA(out),
-        height=&call.axis[1].axis, width=&call.axis[2].axis,
+        slices=fc_pool_span(0, 0), height=&call.axis[1].axis, width=&call.axis[2].axis,
         rows_of=call.axis[1].holders, columns_of=call.axis[2].holders,
         depth_share=call.axis[0].share, row_share=call.axis[1].share,
-        column_share=call.axis[2].share, row=0, rows=0, channels=0, step=channels,
+        column_share=call.axis[2].share, row=0, rows=0, channels=1, step=channels,
         line=workspace.data + room,
     )
     tasks = planes * call.axis[0].axis.size * call.row_blocks * call.channel_blocks
@@ -276,4 +277,4 @@ cdef void plan_blocks(MeanCall *call, index channels) noexcept nogil:
     call.row_block = max(1, min(height.size, TASK_BYTES // row_bytes))
     call.row_blocks = ceil_div(height.size, call.row_block)
     call.line_bytes = round_up(
-        fc_mean_line(width, call.channel_block, call.kernels.lanes) * call.element, 64)
+        FC_MEAN_HELD * fc_mean_line(width, call.channel_block, call.kernels.lanes) * call.element, 64)

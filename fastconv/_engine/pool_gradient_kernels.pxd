@@ -6,6 +6,8 @@ from libc.stdint cimport int64_t
 from .pool_kernels cimport fc_pool_axis, fc_pool_span
 
 cdef extern from "kernels.h" nogil:
+    int FC_MEAN_HELD
+
     ctypedef struct fc_max_gradient_args:
         const int64_t *index
         const char *grad

@@ -196,7 +196,7 @@ def hardsigmoid(x, grad_output):
 def hardswish(x, grad_output):
     """Return the gradient through `hardswish`, from its input.
 
-    0 where x <= -3, grad_output where x >= 3, between them grad_output * (x / 3 + 1 / 2).
+    0 where x <= -3, grad_output * (x / 3 + 1 / 2) where x < 3, grad_output elsewhere.
 
     Parameters, result and errors are those of `relu`, with x in place of y.
     """

@@ -1,8 +1,7 @@
 /* Gradients of elementwise operations and of reductions along one axis.
  *
  * As in elementwise.c every element goes through the same vector body whatever its place and
- * strides. Sums over a channel are double, in several chains per block; the driver adds the blocks,
- * which do not depend on the threads, in their order.
+ * strides.
  */
 #include "activation.h"
 #include "gradient.h"
@@ -40,7 +39,7 @@ FC_INLINE vec gradient(const int op, vec x, vec g, const fc_gradient_map_args *a
     case FC_GRAD_HARDSIGMOID: return where((ivec)(x > -3) & (ivec)(x < 3), g / 6);
     case FC_GRAD_HARDSWISH: {
         const vec bent = g * (x / 3 + (real)0.5);
-        return where(~(ivec)(x <= -3), blend((ivec)(x >= 3), g, bent));
+        return where(~(ivec)(x <= -3), blend((ivec)(x < 3), bent, g));
     }
     case FC_GRAD_CHANNEL_SLOPE:
         return blend((ivec)(x > 0), g, g * values(a, 0, row, col));
@@ -84,136 +83,6 @@ static void map(const fc_gradient_map_args *a) {
         FC_MAP_CASE(FC_GRAD_HARDSWISH)
         FC_MAP_CASE(FC_GRAD_CHANNEL_SLOPE)
         FC_MAP_CASE(FC_GRAD_STANDARD)
-    }
-}
-
-/* --- sums per channel --------------------------------------------------------------------------- */
-
-/* A register of doubles, and as many elements. */
-typedef double wide __attribute__((vector_size(FC_VECTOR_BYTES)));
-typedef int64_t wide_mask __attribute__((vector_size(FC_VECTOR_BYTES)));
-enum { WIDE_LANES = FC_VECTOR_BYTES / 8, CHAINS = 4 };
-typedef real narrow
-    __attribute__((vector_size(WIDE_LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
-
-/* The first `count` of the lanes (all from WIDE_LANES on); the others read as zero. */
-FC_INLINE wide load_wide(const char *p, ptrdiff_t step, ptrdiff_t count) {
-    if (step == ELEMENT && count >= WIDE_LANES)
-        return __builtin_convertvector(*(const narrow *)p, wide);
-    wide v = {0};
-    for (ptrdiff_t i = 0; i < WIDE_LANES && i < count; i++) v[i] = *(const real *)(p + i * step);
-    return v;
-}
-
-FC_INLINE wide load_doubles(const double *p, ptrdiff_t count) {
-    wide v = {0};
-    if (count >= WIDE_LANES) memcpy(&v, p, sizeof v);
-    else memcpy(&v, p, count * sizeof(double));
-    return v;
-}
-
-FC_INLINE wide wide_where(wide_mask mask, wide v) { return (wide)(mask & (wide_mask)v); }
-
-/* Add the terms of one vector; `inside` is NULL where all lanes exist. */
-FC_INLINE void add_terms(const int op, wide x, wide g, wide center, const wide_mask *inside,
-                         wide *first, wide *second) {
-    if (op == FC_SUMS_NEGATIVE) {
-        const wide_mask negative = ~(wide_mask)(x > 0);
-        x = wide_where(negative, x);
-        g = wide_where(negative, g);
-    }
-    const wide d = x - center;
-    const wide u = op == FC_SUMS_MOMENTS ? d : g;
-    const wide product = u * d;
-    *first += inside ? wide_where(*inside, u) : u;
-    *second += inside ? wide_where(*inside, product) : product;
-}
-
-/* Sum of the chains, then of the lanes. */
-FC_INLINE double fold(wide chain[CHAINS]) {
-    const wide v = (chain[0] + chain[1]) + (chain[2] + chain[3]);
-    double sum = 0;
-    for (int i = 0; i < WIDE_LANES; i++) sum += v[i];
-    return sum;
-}
-
-/* Rows `from` and following, all of one channel. */
-FC_INLINE void sums_along(const int op, const fc_sums_args *a, ptrdiff_t from, ptrdiff_t rows,
-                          double center, double *sums) {
-    const wide middle = center - (wide){0};
-    const ptrdiff_t step = CHAINS * WIDE_LANES;
-    const int contiguous = a->x_col == ELEMENT && (op == FC_SUMS_MOMENTS || a->grad_col == ELEMENT);
-    wide first[CHAINS] = {{0}}, second[CHAINS] = {{0}};
-    for (ptrdiff_t r = from; r < from + rows; r++) {
-        const char *x = a->x + r * a->x_row, *grad = a->grad + r * a->grad_row;
-        ptrdiff_t c = 0;
-        if (contiguous)
-            for (; c + step <= a->cols; c += step)
-                FC_UNROLL for (int j = 0; j < CHAINS; j++) {
-                    const ptrdiff_t at = (c + j * WIDE_LANES) * ELEMENT;
-                    const wide v = load_wide(x + at, ELEMENT, WIDE_LANES);
-                    const wide g =
-                        op == FC_SUMS_MOMENTS ? v : load_wide(grad + at, ELEMENT, WIDE_LANES);
-                    add_terms(op, v, g, middle, NULL, &first[j], &second[j]);
-                }
-        for (int j = 0; c < a->cols; c += WIDE_LANES, j = (j + 1) % CHAINS) {
-            const ptrdiff_t left = a->cols - c;
-            const wide v = load_wide(x + c * a->x_col, a->x_col, left);
-            const wide g = op == FC_SUMS_MOMENTS ? v
-                                                 : load_wide(grad + c * a->grad_col, a->grad_col, left);
-            wide_mask inside;
-            FC_UNROLL for (int i = 0; i < WIDE_LANES; i++) inside[i] = -(i < left);
-            add_terms(op, v, g, middle, &inside, &first[j], &second[j]);
-        }
-    }
-    sums[0] = fold(first);
-    sums[1] = fold(second);
-}
-
-/* `vectors` vectors of neighbouring channels, all rows. */
-FC_INLINE void sums_across(const int op, const int vectors, const fc_sums_args *a, ptrdiff_t c) {
-    const ptrdiff_t left = a->cols - c;
-    wide center[CHAINS], first[CHAINS] = {{0}}, second[CHAINS] = {{0}};
-    FC_UNROLL for (int j = 0; j < vectors; j++)
-        center[j] = load_doubles(a->center + c + j * WIDE_LANES, left);
-    for (ptrdiff_t r = 0; r < a->rows; r++) {
-        const char *x = a->x + r * a->x_row + c * a->x_col;
-        const char *grad = a->grad + r * a->grad_row + c * a->grad_col;
-        FC_UNROLL for (int j = 0; j < vectors; j++) {
-            const wide v = load_wide(x + j * WIDE_LANES * a->x_col, a->x_col, left);
-            const wide g = op == FC_SUMS_MOMENTS
-                               ? v
-                               : load_wide(grad + j * WIDE_LANES * a->grad_col, a->grad_col, left);
-            add_terms(op, v, g, center[j], NULL, &first[j], &second[j]);
-        }
-    }
-    for (int j = 0; j < vectors; j++)
-        for (ptrdiff_t i = 0; i < WIDE_LANES && j * WIDE_LANES + i < left; i++) {
-            double *sums = a->sums + 2 * (c + j * WIDE_LANES + i);
-            sums[0] = first[j][i];
-            sums[1] = second[j][i];
-        }
-}
-
-FC_INLINE void sums_op(const int op, const fc_sums_args *a) {
-    if (a->channel_col) {
-        ptrdiff_t c = 0;
-        for (; c + CHAINS * WIDE_LANES <= a->cols; c += CHAINS * WIDE_LANES)
-            sums_across(op, CHAINS, a, c);
-        for (; c < a->cols; c += WIDE_LANES) sums_across(op, 1, a, c);
-    } else if (a->channel_row) {
-        for (ptrdiff_t r = 0; r < a->rows; r++)
-            sums_along(op, a, r, 1, a->center[r], a->sums + 2 * r);
-    } else {
-        sums_along(op, a, 0, a->rows, a->center[0], a->sums);
-    }
-}
-
-static void sums(const fc_sums_args *a) {
-    switch (a->op) {
-    case FC_SUMS_MOMENTS: sums_op(FC_SUMS_MOMENTS, a); break;
-    case FC_SUMS_GRADIENT: sums_op(FC_SUMS_GRADIENT, a); break;
-    case FC_SUMS_NEGATIVE: sums_op(FC_SUMS_NEGATIVE, a); break;
     }
 }
 
@@ -313,5 +182,5 @@ static void lrn(const fc_lrn_gradient_args *a) {
     }
 }
 
-const fc_gradient_kernels FC_TABLE(gradient) = {FC_LANES, map,           sums, softmax_along,
-                                                softmax_across, lrn};
+const fc_gradient_kernels FC_TABLE(gradient) = {FC_LANES, map, softmax_along, softmax_across,
+                                                lrn};

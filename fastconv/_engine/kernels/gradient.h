@@ -1,5 +1,5 @@
-/* Arguments and table of the gradient kernels: maps of two inputs, sums per channel, soft maxima,
- * local response normalisation. Strides are bytes and may have any sign; pointers are aligned to the
+/* Arguments and table of the gradient kernels: maps of two inputs, soft maxima, local response
+ * normalisation. Strides are bytes and may have any sign; pointers are aligned to the
  * element. `grad` is always the gradient with respect to the forward operation's result. */
 #ifndef FC_GRADIENT_H
 #define FC_GRADIENT_H
@@ -38,25 +38,6 @@ typedef struct {
     double alpha, beta;
 } fc_gradient_map_args;
 
-/* What is summed over the elements of a channel, with d = x - center: two sums each, in double. */
-typedef enum {
-    FC_SUMS_MOMENTS,  /* d and d^2; grad is not read */
-    FC_SUMS_GRADIENT, /* grad and grad * d */
-    FC_SUMS_NEGATIVE, /* the same, where not x > 0 */
-    FC_SUMS_OPS
-} fc_sums_op;
-
-/* sums: a block of rows x cols elements whose channel is the row, the column (channel_col) or the
- * same for all (neither). Writes two doubles per channel. */
-typedef struct {
-    const char *x, *grad;
-    ptrdiff_t x_row, x_col, grad_row, grad_col;
-    ptrdiff_t rows, cols;
-    const double *center; /* one per channel of the block */
-    double *sums;         /* [channels of the block][2] */
-    int op, channel_row, channel_col;
-} fc_sums_args;
-
 /* softmax: `lines` independent lines of `length` elements of the result y; `logarithm` says that y
  * is a log-softmax. Both kernels add in the same order and give the same bits. */
 typedef struct {
@@ -84,7 +65,6 @@ typedef struct {
 typedef struct {
     int lanes;
     void (*map)(const fc_gradient_map_args *);
-    void (*sums)(const fc_sums_args *);
     void (*softmax_along)(const fc_softmax_gradient_args *);
     void (*softmax_across)(const fc_softmax_gradient_args *);
     void (*lrn)(const fc_lrn_gradient_args *);

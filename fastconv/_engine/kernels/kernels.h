@@ -105,6 +105,7 @@ typedef struct {
 #include "gradient.h"
 #include "pool.h"
 #include "pool_gradient.h"
+#include "sums.h"
 #include "winograd.h"
 
 typedef struct {

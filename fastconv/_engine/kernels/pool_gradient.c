@@ -35,8 +35,9 @@ static int max_planes(const fc_max_gradient_args *a) {
 static int max_pixels(const fc_max_gradient_args *a) {
     int outside = 0;
     real *out = (real *)a->out;
-    for (ptrdiff_t place = 0; place < a->places; place++)
-        memset(out + place * a->step, 0, a->channels * sizeof(real));
+    const ptrdiff_t runs = a->channels == a->step ? 1 : a->places;
+    for (ptrdiff_t r = 0; r < runs; r++)
+        memset(out + r * a->step, 0, a->places / runs * a->channels * sizeof(real));
     for (ptrdiff_t o = 0; o < a->outs; o++) {
         const int64_t *index = a->index + o * a->step;
         const real *grad = (const real *)a->grad + o * a->step;
@@ -46,20 +47,81 @@ static int max_pixels(const fc_max_gradient_args *a) {
     return outside;
 }
 
-/* --- mean, one channel -------------------------------------------------------------------------- */
+/* --- mean: outputs folded into lines ------------------------------------------------------------- */
 
-/* Vectors along the width: outputs under row span `rows`, from `source` on. */
-FC_INLINE vec fold_outputs(const fc_mean_gradient_args *a, const fc_pool_span *rows,
-                           const real *source, ptrdiff_t row_step, ptrdiff_t left) {
+/* `count` neighbours of the line: the outputs in the slices and rows that hold an input row, each
+ * times its share, and all times `factor`. Vectors may end behind the line, in zeros. */
+FC_INLINE void fold_run(const fc_mean_gradient_args *a, const fc_pool_span *rows,
+                        const real *source, ptrdiff_t row_step, ptrdiff_t count, real factor,
+                        real *line) {
     const real *depth_share = (const real *)a->depth_share, *row_share = (const real *)a->row_share;
-    vec sum = {0};
-    for (ptrdiff_t d = a->slices.first; d < a->slices.first + a->slices.count; d++)
-        for (ptrdiff_t h = rows->first; h < rows->first + rows->count; h++) {
-            const real share = depth_share[d] * row_share[h];
-            sum += load_upto(source + (d * a->height->outs + h) * row_step, left) * share;
+    const fc_pool_span *slices = &a->slices;
+    source += (slices->first * a->height->outs + rows->first) * row_step;
+    if (slices->count == 1 && (rows->count == 1 || rows->count == 2)) {
+        const int two = rows->count == 2;
+        const real first = depth_share[slices->first] * row_share[rows->first] * factor;
+        const real second =
+            two ? depth_share[slices->first] * row_share[rows->first + 1] * factor : 0;
+        for (ptrdiff_t i = 0; i < count; i += FC_LANES) {
+            vec sum = load_upto(source + i, count - i) * first;
+            if (two) sum += load_upto(source + row_step + i, count - i) * second;
+            store(line + i, sum);
         }
-    return sum;
+        return;
+    }
+    for (ptrdiff_t i = 0; i < count; i += FC_LANES) {
+        vec sum = {0};
+        for (ptrdiff_t d = 0; d < slices->count; d++)
+            for (ptrdiff_t h = 0; h < rows->count; h++) {
+                const real share =
+                    depth_share[slices->first + d] * row_share[rows->first + h] * factor;
+                sum += load_upto(source + (d * a->height->outs + h) * row_step + i, count - i) * share;
+            }
+        store(line + i, sum);
+    }
 }
+
+/* Whether all columns have the same share. */
+static int even_shares(const fc_mean_gradient_args *a) {
+    const real *share = (const real *)a->column_share;
+    for (ptrdiff_t o = 1; o < a->width->outs; o++)
+        if (share[o] != share[0]) return 0;
+    return 1;
+}
+
+/* The line of all outputs, for one channel or the block's. */
+static void fold_line(const fc_mean_gradient_args *a, const fc_pool_span *rows, int even,
+                      real *line) {
+    const real *share = (const real *)a->column_share, *source = (const real *)a->grad;
+    const ptrdiff_t outs = a->width->outs, channels = a->channels;
+    const ptrdiff_t runs = channels == a->step && (even || channels == 1) ? 1 : outs;
+    for (ptrdiff_t r = 0; r < runs; r++)
+        fold_run(a, rows, source + r * a->step, outs * a->step, outs / runs * channels,
+                 runs > 1 || even ? share[r] : 1, line + r * channels);
+    if (runs > 1 || even) return;
+    for (ptrdiff_t o = 0; o < outs; o += FC_LANES)
+        store(line + o, load(line + o) * load_upto(share + o, outs - o));
+}
+
+FC_INLINE int same_span(fc_pool_span a, fc_pool_span b) {
+    return a.first == b.first && a.count == b.count;
+}
+
+/* Fold the lines of at most FC_MEAN_HELD rows from `row` on; tells where each row's line is, and
+ * returns how many rows there are. Neighbouring rows in the same windows share a line. */
+static ptrdiff_t fold_lines(const fc_mean_gradient_args *a, ptrdiff_t row, int even, real *lines,
+                            ptrdiff_t length, const real *line_of[FC_MEAN_HELD]) {
+    const ptrdiff_t left = a->row + a->rows - row, rows = left < FC_MEAN_HELD ? left : FC_MEAN_HELD;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        real *line = lines + i * length;
+        line_of[i] = line;
+        if (i && same_span(a->rows_of[row + i], a->rows_of[row + i - 1])) line_of[i] = line_of[i - 1];
+        else fold_line(a, &a->rows_of[row + i], even, line);
+    }
+    return rows;
+}
+
+/* --- mean, one channel: the line spread along the width ------------------------------------------ */
 
 /* Column j * stride + phase of the row lies in outputs j + base, j + base - 1, ...: `count`. */
 typedef struct {
@@ -97,12 +159,10 @@ FC_INLINE vec phase_sum(const real *line, const reach *r, ptrdiff_t j) {
 enum { MOST_PHASES = 4 };
 
 /* Fixed windows at a narrow stride: vectors of each phase, interleaved on their way out. */
-FC_INLINE void spread_phases(const int stride, const fc_pool_axis *width, const real *line,
-                             real *out) {
-    reach phases[MOST_PHASES];
-    for (int p = 0; p < stride; p++) phases[p] = reach_of(width, p);
-    for (ptrdiff_t j = 0; j * stride < width->size; j += FC_LANES) {
-        const ptrdiff_t left = width->size - j * stride;
+FC_INLINE void spread_phases(const int stride, const reach *phases, const real *line, real *out,
+                             ptrdiff_t size) {
+    for (ptrdiff_t j = 0; j * stride < size; j += FC_LANES) {
+        const ptrdiff_t left = size - j * stride;
         real *to = out + j * stride;
         if (stride == 1) {
             store_upto(to, phase_sum(line, &phases[0], j), left);
@@ -121,75 +181,77 @@ FC_INLINE void spread_phases(const int stride, const fc_pool_axis *width, const 
     }
 }
 
-/* Any windows: output by output. */
+/* Any windows: output by output, each adding where the last one has been. */
 static void spread_windows(const fc_pool_axis *width, const real *line, real *out) {
-    memset(out, 0, width->size * sizeof(real));
+    ptrdiff_t done = 0;
     for (ptrdiff_t o = 0; o < width->outs; o++) {
         const fc_pool_span window = fc_pool_window(width, o);
-        for (ptrdiff_t w = window.first; w < window.first + window.count; w++) out[w] += line[o];
+        const ptrdiff_t end = window.first + window.count;
+        for (ptrdiff_t w = window.first; w < done && w < end; w++) out[w] += line[o];
+        for (; done < window.first; done++) out[done] = 0;
+        for (; done < end; done++) out[done] = line[o];
     }
+    for (; done < width->size; done++) out[done] = 0;
 }
 
-static void spread(const fc_pool_axis *width, const real *line, real *out) {
-    if (width->fitted || width->outs == 1 || width->stride > MOST_PHASES)
-        spread_windows(width, line, out);
-    else if (width->stride == 1) spread_phases(1, width, line, out);
-    else if (width->stride == 2) spread_phases(2, width, line, out);
-    else if (width->stride == 3) spread_phases(3, width, line, out);
-    else spread_phases(4, width, line, out);
-}
-
-FC_INLINE int same_span(fc_pool_span a, fc_pool_span b) {
-    return a.first == b.first && a.count == b.count;
+/* `phases` is empty where the windows want no phases. */
+static void spread(const fc_pool_axis *width, int phase_count, const reach *phases,
+                   const real *line, real *out) {
+    switch (phase_count) {
+    case 1: spread_phases(1, phases, line, out, width->size); break;
+    case 2: spread_phases(2, phases, line, out, width->size); break;
+    case 3: spread_phases(3, phases, line, out, width->size); break;
+    case 4: spread_phases(4, phases, line, out, width->size); break;
+    default: spread_windows(width, line, out);
+    }
 }
 
 static void mean_planes(const fc_mean_gradient_args *a) {
-    const ptrdiff_t outs = a->width->outs;
-    const real *column_share = (const real *)a->column_share;
-    /* Behind the outputs the line stays zero: nothing lies in windows that do not exist. */
-    memset(a->line, 0, fc_mean_line(a->width, 1, FC_LANES) * sizeof(real));
-    real *line = (real *)a->line + fc_mean_reach(a->width);
-    fc_pool_span held = {-1, 0};
-    for (ptrdiff_t h = a->row; h < a->row + a->rows; h++) {
-        const fc_pool_span rows = a->rows_of[h];
-        if (!same_span(rows, held))
-            for (ptrdiff_t o = 0; o < outs; o += FC_LANES) {
-                const vec sum =
-                    fold_outputs(a, &rows, (const real *)a->grad + o, outs, outs - o);
-                store_upto(line + o, sum * load_upto(column_share + o, outs - o), outs - o);
-            }
-        held = rows;
-        spread(a->width, line, (real *)a->out + h * a->width->size);
+    const ptrdiff_t length = fc_mean_line(a->width, 1, FC_LANES);
+    const int even = even_shares(a);
+    const int narrow = !a->width->fitted && a->width->outs > 1 && a->width->stride <= MOST_PHASES;
+    const int phase_count = narrow ? (int)a->width->stride : 0;
+    const real *line_of[FC_MEAN_HELD];
+    reach phases[MOST_PHASES];
+    for (int p = 0; p < phase_count; p++) phases[p] = reach_of(a->width, p);
+    /* Around the outputs the lines stay zero: nothing lies in windows that do not exist. */
+    memset(a->line, 0, FC_MEAN_HELD * length * sizeof(real));
+    real *lines = (real *)a->line + fc_mean_reach(a->width);
+    for (ptrdiff_t h = a->row, rows; h < a->row + a->rows; h += rows) {
+        rows = fold_lines(a, h, even, lines, length, line_of);
+        for (ptrdiff_t i = 0; i < rows; i++)
+            spread(a->width, phase_count, phases, line_of[i],
+                   (real *)a->out + (h + i) * a->width->size);
     }
 }
 
-/* --- mean, channels next to each other ---------------------------------------------------------- */
+/* --- mean, channels next to each other ----------------------------------------------------------- */
+
+/* One pixel: the sum of `count` neighbours of the line. */
+FC_INLINE void spread_pixel(const real *line, ptrdiff_t count, ptrdiff_t channels, real *out) {
+    for (ptrdiff_t c = 0; c < channels; c += FC_LANES) {
+        const real *p = line + c;
+        vec sum = {0};
+        if (count == 1) sum = load(p);
+        else if (count == 2) sum = load(p) + load(p + channels);
+        else
+            for (ptrdiff_t o = 0; o < count; o++) sum += load(p + o * channels);
+        store_upto(out + c, sum, channels - c);
+    }
+}
 
 static void mean_pixels(const fc_mean_gradient_args *a) {
-    const ptrdiff_t outs = a->width->outs, channels = a->channels;
-    const real *column_share = (const real *)a->column_share;
-    real *line = (real *)a->line;
-    fc_pool_span held = {-1, 0};
-    for (ptrdiff_t h = a->row; h < a->row + a->rows; h++) {
-        const fc_pool_span rows = a->rows_of[h];
-        if (!same_span(rows, held))
-            for (ptrdiff_t o = 0; o < outs; o++)
-                for (ptrdiff_t c = 0; c < channels; c += FC_LANES) {
-                    const vec sum = fold_outputs(a, &rows, (const real *)a->grad + o * a->step + c,
-                                                 outs * a->step, channels - c);
-                    store_upto(line + o * channels + c, sum * column_share[o], channels - c);
-                }
-        held = rows;
-        for (ptrdiff_t w = 0; w < a->width->size; w++) {
-            const fc_pool_span columns = a->columns_of[w];
-            real *out = (real *)a->out + (h * a->width->size + w) * a->step;
-            for (ptrdiff_t c = 0; c < channels; c += FC_LANES) {
-                vec sum = {0};
-                for (ptrdiff_t o = columns.first; o < columns.first + columns.count; o++)
-                    sum += load_upto(line + o * channels + c, channels - c);
-                store_upto(out + c, sum, channels - c);
+    const ptrdiff_t length = fc_mean_line(a->width, a->channels, FC_LANES);
+    const int even = even_shares(a);
+    const real *line_of[FC_MEAN_HELD];
+    for (ptrdiff_t h = a->row, rows; h < a->row + a->rows; h += rows) {
+        rows = fold_lines(a, h, even, (real *)a->line, length, line_of);
+        for (ptrdiff_t i = 0; i < rows; i++)
+            for (ptrdiff_t w = 0; w < a->width->size; w++) {
+                const fc_pool_span columns = a->columns_of[w];
+                spread_pixel(line_of[i] + columns.first * a->channels, columns.count, a->channels,
+                             (real *)a->out + ((h + i) * a->width->size + w) * a->step);
             }
-        }
     }
 }
 

@@ -20,6 +20,9 @@ typedef struct {
     ptrdiff_t step;         /* pixels(): elements from place to place, and from output to output */
 } fc_max_gradient_args;
 
+/* Lines that mean kernels hold at once: enough for stores to leave the store buffer. */
+enum { FC_MEAN_HELD = 8 };
+
 /* mean: rows row .. row + rows of slice `depth` of the input, for one channel or for some channels
  * of every pixel. An element gets the gradients of the windows that hold it, each times its share,
  * the product of one factor for each axis. */
@@ -33,7 +36,7 @@ typedef struct {
     const char *depth_share, *row_share, *column_share; /* by output */
     ptrdiff_t row, rows;
     ptrdiff_t channels, step;              /* pixels(): of a block, and of a whole pixel */
-    char *line;                            /* workspace, fc_mean_line() elements */
+    char *line;                            /* workspace, FC_MEAN_HELD times fc_mean_line() elements */
 } fc_mean_gradient_args;
 
 /* Windows that a phase of the width's stride meets, at most. */

@@ -72,9 +72,9 @@ def hardsigmoid(x, grad_output):
 
 
 def hardswish(x, grad_output):
-    """0 up to -3, grad_output from 3 on, grad_output * (x / 3 + 1 / 2) between."""
+    """0 up to -3, grad_output * (x / 3 + 1 / 2) below 3, grad_output elsewhere (NaN too)."""
     x, grad_output = as_float(x, grad_output)
-    return np.select([x <= -3, x >= 3], [0, grad_output], grad_output * (x / 3 + 0.5))
+    return np.select([x <= -3, x < 3], [0, grad_output * (x / 3 + 0.5)], grad_output)
 
 
 def softmax(y, grad_output, axis=-1):
