@@ -155,7 +155,7 @@ def prelu(x, weight, grad_output, *, layout=None):
     x, grad_output, axis = (x[None], grad_output[None], 0) if axis < 0 else (x, grad_output, axis)
     center = np.zeros(x.shape[axis])
     _, slopes = channel_sums.gradient_sums(x, grad_output, dtype, axis, center, negative=True)
-    dweight = slopes.sum().reshape(weight.shape) if shared else slopes
+    dweight = np.full(weight.shape, slopes.sum()) if shared else slopes
     return dx, dweight.astype(dtype)
 
 

@@ -23,7 +23,7 @@ def test_the_rest_of_the_levels(level, fresh_python):
     """On one thread: these are small calls, and threads do not depend on the level."""
     done = fresh_python(
         "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "every_isa",
-        str(TESTS / "_engine"), str(TESTS / "functional"),
+        str(TESTS / "_engine"), str(TESTS / "functional"), str(TESTS / "grad"),
         FASTCONV_ISA=level, OMP_NUM_THREADS="1", timeout=400,
     )  # fmt: skip
     assert done.returncode == 0, f"FASTCONV_ISA={level}\n" + done.stdout[-6000:] + done.stderr

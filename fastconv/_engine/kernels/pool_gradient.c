@@ -49,36 +49,53 @@ static int max_pixels(const fc_max_gradient_args *a) {
 
 /* --- mean: outputs folded into lines ------------------------------------------------------------- */
 
-/* `count` neighbours of the line: the outputs in the slices and rows that hold an input row, each
- * times its share, and all times `factor`. Vectors may end behind the line, in zeros. */
-FC_INLINE void fold_run(const fc_mean_gradient_args *a, const fc_pool_span *rows,
-                        const real *source, ptrdiff_t row_step, ptrdiff_t count, real factor,
-                        real *line) {
-    const real *depth_share = (const real *)a->depth_share, *row_share = (const real *)a->row_share;
-    const fc_pool_span *slices = &a->slices;
-    source += (slices->first * a->height->outs + rows->first) * row_step;
-    if (slices->count == 1 && (rows->count == 1 || rows->count == 2)) {
-        const int two = rows->count == 2;
-        const real first = depth_share[slices->first] * row_share[rows->first] * factor;
-        const real second =
-            two ? depth_share[slices->first] * row_share[rows->first + 1] * factor : 0;
-        for (ptrdiff_t i = 0; i < count; i += FC_LANES) {
-            vec sum = load_upto(source + i, count - i) * first;
-            if (two) sum += load_upto(source + row_step + i, count - i) * second;
-            store(line + i, sum);
-        }
-        return;
-    }
-    for (ptrdiff_t i = 0; i < count; i += FC_LANES) {
-        vec sum = {0};
-        for (ptrdiff_t d = 0; d < slices->count; d++)
-            for (ptrdiff_t h = 0; h < rows->count; h++) {
-                const real share =
-                    depth_share[slices->first + d] * row_share[rows->first + h] * factor;
-                sum += load_upto(source + (d * a->height->outs + h) * row_step + i, count - i) * share;
-            }
+/* Output rows in whose windows an input row lies, each times its share; FEW at most, at once. */
+enum { FEW = 3 };
+typedef struct {
+    const real *source[FEW];
+    real share[FEW];
+} terms;
+
+FC_INLINE void fold_terms(const int count, const terms *t, ptrdiff_t length, int more, real *line) {
+    for (ptrdiff_t i = 0; i < length; i += FC_LANES) {
+        vec sum = more ? load(line + i) : (vec){0};
+        FC_UNROLL for (int k = 0; k < count; k++)
+            sum += load_upto(t->source[k] + i, length - i) * t->share[k];
         store(line + i, sum);
     }
+}
+
+static void fold_some(int count, const terms *t, ptrdiff_t length, int more, real *line) {
+    switch (count) {
+    case 1: fold_terms(1, t, length, more, line); break;
+    case 2: fold_terms(2, t, length, more, line); break;
+    case 3: fold_terms(3, t, length, more, line); break;
+    }
+}
+
+/* `length` neighbours of the line: the outputs in the slices and rows that hold an input row, each
+ * times its share, and all times `factor`. Vectors may end behind the line, in zeros. */
+static void fold_run(const fc_mean_gradient_args *a, const fc_pool_span *rows, const real *source,
+                     ptrdiff_t row_step, ptrdiff_t length, real factor, real *line) {
+    const real *depth_share = (const real *)a->depth_share, *row_share = (const real *)a->row_share;
+    const fc_pool_span *slices = &a->slices;
+    terms t;
+    int held = 0, more = 0;
+    if (rows->count == 0 || slices->count == 0) {
+        memset(line, 0, length * sizeof(real));
+        return;
+    }
+    for (ptrdiff_t d = slices->first; d < slices->first + slices->count; d++)
+        for (ptrdiff_t h = rows->first; h < rows->first + rows->count; h++) {
+            if (held == FEW) {
+                fold_some(held, &t, length, more, line);
+                held = 0;
+                more = 1;
+            }
+            t.source[held] = source + (d * a->height->outs + h) * row_step;
+            t.share[held++] = depth_share[d] * row_share[h] * factor;
+        }
+    fold_some(held, &t, length, more, line);
 }
 
 /* Whether all columns have the same share. */
@@ -234,6 +251,7 @@ FC_INLINE void spread_pixel(const real *line, ptrdiff_t count, ptrdiff_t channel
         vec sum = {0};
         if (count == 1) sum = load(p);
         else if (count == 2) sum = load(p) + load(p + channels);
+        else if (count == 3) sum = load(p) + load(p + channels) + load(p + 2 * channels);
         else
             for (ptrdiff_t o = 0; o < count; o++) sum += load(p + o * channels);
         store_upto(out + c, sum, channels - c);
