@@ -13,7 +13,8 @@ from .arithmetic cimport ceil_div
 from .gradient_kernels cimport (
     FC_GRAD_CHANNEL_SLOPE, FC_GRAD_HARDSIGMOID, FC_GRAD_HARDSWISH, FC_GRAD_INSIDE,
     FC_GRAD_POSITIVE, FC_GRAD_SIGMOID, FC_GRAD_SILU, FC_GRAD_SLOPE, FC_GRAD_STANDARD, FC_GRAD_TANH,
-    fc_gradient_kernels, fc_gradient_map_args, fc_lrn_gradient_args, fc_softmax_gradient_args,
+    FC_LRN_VECTORS, fc_gradient_kernels, fc_gradient_map_args, fc_lrn_gradient_args,
+    fc_softmax_gradient_args,
 )
 from .grid cimport (
     BLOCK_ELEMENTS, Axis, Place, Walk, build_grid, converted, cut_grid, cut_lines, lines_in_lanes,
@@ -205,7 +206,7 @@ def local_response_norm(cnp.ndarray x, cnp.ndarray grad, cnp.dtype dtype, int ax
     # Windows need not reach further than the channels do.
     before, after = min(size // 2, length - 1), min((size - 1) // 2, length - 1)
     context.scratch_bytes = ceil_div(
-        2 * length * kernels.lanes * <Py_ssize_t> dtype.itemsize, 64) * 64
+        FC_LRN_VECTORS * length * kernels.lanes * <Py_ssize_t> dtype.itemsize, 64) * 64
     context.kernel = kernels.lrn
     most = threads.maximum()
     scratch = memory.borrow_workspace(most * context.scratch_bytes)

@@ -4,6 +4,7 @@ cdef extern from "kernels.h" nogil:
     int FC_GRAD_POSITIVE, FC_GRAD_INSIDE, FC_GRAD_SLOPE, FC_GRAD_SIGMOID, FC_GRAD_TANH
     int FC_GRAD_SILU, FC_GRAD_HARDSIGMOID, FC_GRAD_HARDSWISH, FC_GRAD_CHANNEL_SLOPE
     int FC_GRAD_STANDARD
+    int FC_LRN_VECTORS
 
     ctypedef struct fc_gradient_map_args:
         const char *x

@@ -148,36 +148,33 @@ static void softmax_across(const fc_softmax_gradient_args *a) {
 
 /* --- local response normalisation --------------------------------------------------------------- */
 
-/* With D the base of channel c, g * D^-beta and g * x * D^(-beta - 1) of all channels wait in
- * scratch; the second is then summed over the channels whose windows reach channel i. */
+/* With D the base of a channel, the inputs, g * D^-beta and g * x * D^(-beta - 1) of all channels
+ * wait in scratch; the last is then summed over the channels whose windows reach a channel. */
 static void lrn(const fc_lrn_gradient_args *a) {
-    vec *direct = (vec *)a->scratch, *shared = direct + a->length;
+    vec *input = (vec *)a->scratch, *direct = input + a->length, *shared = direct + a->length;
     const real factor = (real)(-2 * a->alpha * a->beta);
     for (ptrdiff_t l = 0; l < a->lines; l += FC_LANES) {
         const ptrdiff_t left = a->lines - l;
         const char *x = a->x + l * a->x_line, *grad = a->grad + l * a->grad_line;
+        for (ptrdiff_t i = 0; i < a->length; i++)
+            input[i] = load_strided(x + i * a->x_step, a->x_line, left);
         for (ptrdiff_t i = 0; i < a->length; i++) {
             const ptrdiff_t first = i > a->before ? i - a->before : 0;
             const ptrdiff_t end = a->length - i > a->after ? i + a->after + 1 : a->length;
             vec energy = {0};
-            for (ptrdiff_t c = first; c < end; c++) {
-                const vec v = load_strided(x + c * a->x_step, a->x_line, left);
-                energy += v * v;
-            }
+            for (ptrdiff_t c = first; c < end; c++) energy += input[c] * input[c];
             const vec base = energy * (real)a->alpha + (real)a->k;
-            const vec g = load_strided(grad + i * a->grad_step, a->grad_line, left);
-            const vec v = load_strided(x + i * a->x_step, a->x_line, left);
-            direct[i] = g * power(base, -a->beta);
-            shared[i] = direct[i] * v / base;
+            direct[i] = load_strided(grad + i * a->grad_step, a->grad_line, left) *
+                        power(base, -a->beta);
+            shared[i] = direct[i] * input[i] / base;
         }
         for (ptrdiff_t i = 0; i < a->length; i++) {
             const ptrdiff_t first = i > a->after ? i - a->after : 0;
             const ptrdiff_t end = a->length - i > a->before ? i + a->before + 1 : a->length;
             vec sum = {0};
             for (ptrdiff_t c = first; c < end; c++) sum += shared[c];
-            const vec v = load_strided(x + i * a->x_step, a->x_line, left);
             store_strided(a->out + i * a->out_step + l * a->out_line, a->out_line,
-                          direct[i] + factor * v * sum, left);
+                          direct[i] + factor * input[i] * sum, left);
         }
     }
 }

@@ -50,7 +50,9 @@ typedef struct {
 } fc_softmax_gradient_args;
 
 /* lrn: `lines` pixels of `length` channels of the input x; see elementwise.h for the numbers.
- * Needs a scratch of 2 * length vectors. */
+ * Needs a scratch of FC_LRN_VECTORS * length vectors. */
+enum { FC_LRN_VECTORS = 3 };
+
 typedef struct {
     const char *x, *grad;
     ptrdiff_t x_step, x_line, grad_step, grad_line;
