@@ -13,6 +13,13 @@ _PUBLIC = {
         "clip", "fused", "hardsigmoid", "hardswish", "leaky_relu", "log_softmax", "prelu", "relu",
         "relu6", "sigmoid", "silu", "softmax", "tanh",
     ),
+    "conv": (
+        "conv1d_bias", "conv1d_input", "conv1d_weight", "conv2d_bias", "conv2d_input",
+        "conv2d_weight", "conv3d_bias", "conv3d_input", "conv3d_weight",
+        "conv_transpose1d_input", "conv_transpose1d_weight", "conv_transpose2d_input",
+        "conv_transpose2d_weight", "conv_transpose3d_input", "conv_transpose3d_weight",
+    ),
+    "linear": ("linear_bias", "linear_input", "linear_weight"),
     "norm": ("batch_norm", "local_response_norm"),
     "pool": (
         "adaptive_avg_pool1d_input", "adaptive_avg_pool2d_input", "adaptive_avg_pool3d_input",
