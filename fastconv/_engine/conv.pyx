@@ -69,7 +69,7 @@ cdef void set_axes(Py_ssize_t *target, tuple values, Py_ssize_t missing) except 
         target[axis] = missing if axis < first else values[axis - first]
 
 
-cdef fc_conv conv_of(geometry, int type, activation, bint flush_denormals) except *:
+cdef fc_conv conv_of(geometry, int type, bint flush_denormals) except *:
     cdef fc_conv conv
     conv.type = type
     conv.batch = max(1, geometry.batch)     # no picture is planned as one, and never run
@@ -82,9 +82,8 @@ cdef fc_conv conv_of(geometry, int type, activation, bint flush_denormals) excep
     set_axes(conv.stride, geometry.stride, 1)
     set_axes(conv.dilation, geometry.dilation, 1)
     set_axes(conv.pad, geometry.pad_before, 0)
-    conv.activation = ACTIVATION_CODES[activation.kind]
-    conv.alpha = activation.alpha
-    conv.beta = activation.beta
+    conv.activation = FC_ACT_NONE
+    conv.alpha = conv.beta = 0
     conv.flush_denormals = flush_denormals
     return conv
 
@@ -160,7 +159,10 @@ cdef class ConvCall:
             part.residual = every(&residual_view, step)
             part.out_offset = distance(&out_view, offset)
             part.residual_offset = distance(&residual_view, offset)
-            conv = conv_of(phase_geometry, dtype.itemsize == 8, activation, flush_denormals)
+            conv = conv_of(phase_geometry, dtype.itemsize == 8, flush_denormals)
+            conv.activation = ACTIVATION_CODES[activation.kind]
+            conv.alpha = activation.alpha
+            conv.beta = activation.beta
             part.op = prepare(choice, &conv, &self.x_view, &part.out, &part.residual)
             self.workspace_bytes = max(self.workspace_bytes, part.op.workspace_bytes)
             self.packed_bytes += part.op.packed_bytes

@@ -80,6 +80,13 @@ def compute_dtype(op, *arrays):
     raise TypeError(f"{op}: operands must have real dtypes, at most float64, got {names}")
 
 
+def plain_array(array, dtype):
+    """Return `array` itself where the engine can read it, else a copy in the compute dtype."""
+    if array.dtype == dtype and array.dtype.isnative and array.flags.aligned:
+        return np.asarray(array)
+    return array.astype(dtype)
+
+
 def _check_shape(op, name, array, shape, what):
     if array.shape != tuple(shape):
         raise ValueError(

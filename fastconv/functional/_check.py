@@ -12,13 +12,21 @@ Nothing here needs the compiled engine, so reference and plans can use it too.
 """
 
 from ._arguments import Activation, flag, integer, integers, normalise_layout, parse_activation
-from ._arrays import as_array, check_bias, check_out, check_residual, compute_dtype
+from ._arrays import (
+    as_array,
+    check_bias,
+    check_out,
+    check_residual,
+    compute_dtype,
+    plain_array,
+)
 from ._geometry import (
     ConvGeometry,
     PoolGeometry,
     conv_geometry,
     conv_transpose_geometry,
     pool_geometry,
+    split_input,
 )
 from ._output_size import conv_output_size
 
@@ -39,5 +47,7 @@ __all__ = [
     "integers",
     "normalise_layout",
     "parse_activation",
+    "plain_array",
     "pool_geometry",
+    "split_input",
 ]

@@ -31,6 +31,7 @@ from ._check import (
     conv_geometry,
     conv_transpose_geometry,
     parse_activation,
+    plain_array,
 )
 from ._phases import convolution_phases, transposed_phases
 
@@ -104,8 +105,8 @@ def _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, p
     residual = check_residual(op, residual, geometry.out_shape)
     check_out(op, out, geometry.out_shape, dtype)
     exact = x.dtype.kind not in "f" and weight.dtype.kind not in "f"
-    x = _plain(x, dtype)
-    residual = None if residual is None else _plain(residual, dtype)
+    x = plain_array(x, dtype)
+    residual = None if residual is None else plain_array(residual, dtype)
     target = out
     if out is not None and not _writable_in_place(out, x, weight, bias, residual):
         target = np.empty_like(out, order="C")
@@ -125,13 +126,6 @@ def _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, p
         out[...] = result
         return out
     return result
-
-
-def _plain(array, dtype):
-    """`array` itself where the engine can read it, else a copy in the compute dtype."""
-    if array.dtype == dtype and array.dtype.isnative and array.flags.aligned:
-        return np.asarray(array)
-    return array.astype(dtype)
 
 
 def _writable_in_place(out, x, weight, bias, residual):

@@ -254,7 +254,7 @@ def pool_geometry(op, nd, x_shape, kernel_size, stride, padding, dilation, ceil_
     -------
     PoolGeometry
     """
-    x = _split_input(op, nd, x_shape, normalise_layout(op, layout, nd), plane=False)
+    x = split_input(op, nd, x_shape, normalise_layout(op, layout, nd), plane=False)
     kernel_size = integers(op, "kernel_size", kernel_size, nd, minimum=1)
     stride = kernel_size if stride is None else integers(op, "stride", stride, nd, minimum=1)
     dilation = integers(op, "dilation", dilation, nd, minimum=1)
@@ -303,7 +303,7 @@ def _conv_operands(op, nd, x_shape, weight_shape, groups, layout, transposed):
     groups = integer(op, "groups", groups, minimum=1)
     weight_shape = _check_weight_axes(op, nd, weight_shape, transposed)
     plane = len(weight_shape) == nd
-    x = _split_input(op, nd, x_shape, channels_last, plane)
+    x = split_input(op, nd, x_shape, channels_last, plane)
     if plane:
         in_channels = out_channels = 1
     elif transposed:
@@ -336,23 +336,33 @@ def _check_weight_axes(op, nd, weight_shape, transposed):
     return shape
 
 
-def _split_input(op, nd, x_shape, channels_last, plane):
-    """Tell the axes of x apart: batch and channels may be missing."""
-    shape = shape_tuple(op, "x", x_shape)
+def split_input(op, nd, x_shape, channels_last, plane, name="x"):
+    """Tell the axes of x apart: batch and channels may be missing.
+
+    Parameters
+    ----------
+    op, name : str
+        Public name of the function and of the argument, for error texts.
+    nd : int
+    x_shape : tuple of int
+    channels_last, plane : bool
+        Whether channels are the last axis; whether x has spatial axes only.
+    """
+    shape = shape_tuple(op, name, x_shape)
     spatial = _SPATIAL_AXES[nd]
     if plane and len(shape) != nd:
         raise ValueError(
-            f"{op}: x must have {nd} axes ({spatial}), as weight has {nd}, got {len(shape)} "
-            f"(x.shape={shape}); for an x with channels pass a weight with {nd + 2} axes"
+            f"{op}: {name} must have {nd} axes ({spatial}), as weight has {nd}, got {len(shape)} "
+            f"({name}.shape={shape}); for an x with channels pass a weight with {nd + 2} axes"
         )
     if not plane and len(shape) not in (nd + 1, nd + 2):
         channels = f"{spatial}, C" if channels_last else f"C, {spatial}"
         message = (
-            f"{op}: x must have {nd + 2} axes (N, {channels}) or {nd + 1} ({channels}), "
-            f"got {len(shape)} (x.shape={shape})"
+            f"{op}: {name} must have {nd + 2} axes (N, {channels}) or {nd + 1} ({channels}), "
+            f"got {len(shape)} ({name}.shape={shape})"
         )
         if len(shape) == nd:
-            message += f"; for one channel pass x[{'..., None' if channels_last else 'None'}]"
+            message += f"; for one channel pass {name}[{'..., None' if channels_last else 'None'}]"
         raise ValueError(message)
     batched = len(shape) == nd + 2
     batch, sample = (shape[0], shape[1:]) if batched else (1, shape)
@@ -363,7 +373,9 @@ def _split_input(op, nd, x_shape, channels_last, plane):
     else:
         channels, size = sample[0], sample[1:]
     if channels == 0 or 0 in size:
-        raise ValueError(f"{op}: x must have no axis of size 0 but the batch, got x.shape={shape}")
+        raise ValueError(
+            f"{op}: {name} must have no axis of size 0 but the batch, got {name}.shape={shape}"
+        )
     return _Input(shape, batched, channels_last, plane, batch, channels, size)
 
 

@@ -1,0 +1,358 @@
+"""The gradient of a convolution with respect to its weights: a product whose sums run over pixels.
+
+    dw[k][c][tap] = sum over pixels of dy[k][pixel] * x[c][pixel of the tap]
+
+For each row (c, tap) of the product, the pixels of one output line see one run of a line of x, the
+tap deciding where it begins. So the register tile of implicit GEMM does the work: x is found
+through a pointer a row and line, dy is packed pixel by pixel into panels of output channels, and
+chains of at most 512 multiply-adds run over the pixels of a few lines:
+
+    x  --gather--> strip --pointers [line][row]--> tile --> sums [row][channel] --> dw
+    dy --gather--> panel [pixel][channel] ---------/
+
+Lines of x are read where they lie when every tap falls inside and pixels lie side by side; else
+they are copied, zero padded, a strided line as its phases. Blocks of lines are dealt to `parts`,
+each with sums of its own, which are added in order: their number depends on the shape alone, so
+no bit depends on the threads.
+"""
+
+import numpy as np
+
+cimport numpy as cnp
+
+from . cimport threads
+from .arithmetic cimport ceil_div, gcd, index, round_up
+from .arrays cimport Axes, axes_of, raise_for, readable, view_of
+from .conv cimport conv_of
+from .dispatch cimport kernels
+from .kernels cimport fc_gather_args
+from .memory cimport Buffer, borrow_workspace, empty_array, return_workspace
+from .op cimport Prepared, fc_conv, fc_view, new_blocking
+from .weight_gradient_block cimport MOST_ROWS, Operands, Reduction, Task, gather_panel
+from .weight_gradient_block cimport gather_strip, locate, measure_taps, multiply, panel_width
+from .weight_gradient_block cimport point_at_lines
+
+cnp.import_array()
+
+# A sum is built from chains of at most this many multiply-adds; one longer chain loses a digit.
+cdef index CHAIN = 512
+# Pixels of a block at most: a panel of dy has to stay in the cache while all rows pass over it.
+cdef index BLOCK_PIXELS = 512
+cdef index STRIP_BYTES = 384 << 10
+# Partial sums: so many tasks by pixels alone, if they take no more memory than this.
+cdef index PARTS = 16
+cdef index PART_BYTES = 4 << 20
+cdef index PART_PIXELS = 1024
+cdef double TASK_OPERATIONS = 4e6
+cdef index TASKS_PER_THREAD = 4
+cdef index LEAST_CHANNELS = 16
+
+
+# ---------------------------------------------------------------- planning
+
+cdef void skip_unread(fc_conv *c, fc_view *x) noexcept:
+    """Where a single tap strides over x, take only the pixels that it sees."""
+    cdef int axis
+    for axis in range(3):
+        if c.kernel[axis] == 1 and c.pad[axis] == 0:
+            x.space[axis] *= c.stride[axis]
+            c.stride[axis] = 1
+            c.in_size[axis] = c.out_size[axis]
+
+
+cdef bint one_to_one(const fc_conv *c, int axis) noexcept:
+    return c.kernel[axis] == 1 and c.pad[axis] == 0 and c.stride[axis] == 1
+
+
+cdef bint fold(fc_conv *c, fc_view *x, fc_view *dy, index count, index x_step,
+               index dy_step) noexcept:
+    """Make one line of `count` lines, if they follow each other in both arrays."""
+    cdef index columns = c.out_size[2]
+    if count > 1 and columns == 1:
+        x.space[2] = x_step
+        dy.space[2] = dy_step
+    elif count > 1 and (x_step != columns * x.space[2] or dy_step != columns * dy.space[2]):
+        return False
+    c.in_size[2] = c.out_size[2] = columns * count
+    return True
+
+
+cdef void fold_lines(fc_conv *c, fc_view *x, fc_view *dy) noexcept:
+    """Fold rows, slices and images into lines, as far as a single tap sees each pixel."""
+    cdef int axis
+    if not one_to_one(c, 2):
+        return
+    for axis in (1, 0):
+        if not one_to_one(c, axis) or not fold(c, x, dy, c.out_size[axis], x.space[axis],
+                                               dy.space[axis]):
+            return
+        c.in_size[axis] = c.out_size[axis] = 1
+    if fold(c, x, dy, c.batch, x.batch, dy.batch):
+        c.batch = 1
+
+
+cdef bint reads_in_place(const fc_conv *c, const fc_view *x, index element) noexcept:
+    cdef int axis
+    if c.stride[2] > 1 or x.space[2] != element:
+        return False
+    for axis in range(3):
+        if c.pad[axis] > 0 or (c.out_size[axis] - 1) * c.stride[axis] - c.pad[axis] \
+                + (c.kernel[axis] - 1) * c.dilation[axis] >= c.in_size[axis]:
+            return False
+    return True
+
+
+cdef void plan_blocks(Reduction *b) noexcept:
+    """Blocks of whole lines, or of a stripe of one, in passes of at most CHAIN pixels."""
+    cdef const fc_conv *c = &b.conv
+    cdef index lines = c.out_size[1], passes
+    b.units = c.batch * c.out_size[0]
+    b.stripes = ceil_div(c.out_size[2], CHAIN)
+    b.stripe = ceil_div(c.out_size[2], b.stripes)
+    b.stripes = ceil_div(c.out_size[2], b.stripe)
+    b.pass_lines = CHAIN // b.stripe
+    if b.pass_lines >= lines:
+        b.block_units = min(b.units, b.pass_lines // lines)
+        b.block_lines = lines
+        b.pass_lines = b.block_units * lines
+        b.block_units *= max(1, BLOCK_PIXELS // (b.pass_lines * b.stripe))
+    else:
+        b.pass_lines = ceil_div(lines, ceil_div(lines, b.pass_lines))
+        passes = max(1, BLOCK_PIXELS // (b.pass_lines * b.stripe))
+        b.block_units = 1
+        b.block_lines = min(lines, passes * b.pass_lines)
+    b.unit_blocks = ceil_div(lines, b.block_lines)
+    b.blocks = ceil_div(b.units, b.block_units) * b.unit_blocks * b.stripes
+
+
+cdef void plan_strip(Reduction *b, const fc_view *x) noexcept:
+    """Lines of the strip, their phases, and the channels that it may hold."""
+    cdef const fc_conv *c = &b.conv
+    b.row_step = c.stride[1] if c.kernel[1] == 1 else 1
+    b.phases = min(c.kernel[2], c.stride[2] // gcd(c.stride[2], c.dilation[2]))
+    b.phase_pitch = (b.stripe + (c.kernel[2] - 1) * c.dilation[2] // c.stride[2]) * b.element
+    b.channel_pitch = b.phases * b.phase_pitch
+    b.strip_lines = ((b.block_lines - 1) * c.stride[1] + (c.kernel[1] - 1) * c.dilation[1]) \
+        // b.row_step + 1
+    b.channels_per_task = STRIP_BYTES // (
+        b.channel_pitch * b.strip_lines * c.kernel[0] * b.block_units)
+    if b.in_place:
+        b.channel_pitch = x.channel
+        b.channels_per_task = b.group_in
+    b.channels_per_task = max(1, min(b.group_in, b.channels_per_task))
+
+
+cdef double reduction_operations(const Reduction *b) noexcept nogil:
+    return 2.0 * b.units * b.conv.out_size[1] * b.conv.out_size[2] * b.conv.out_channels * b.rows
+
+
+cdef void plan_tasks(Reduction *b) noexcept:
+    """Parts by the shape alone, for they set bits; panels and channels also by the threads."""
+    cdef const fc_conv *c = &b.conv
+    cdef double wanted = max(1.0, reduction_operations(b) / TASK_OPERATIONS)
+    cdef index pixels = b.units * c.out_size[1] * c.out_size[2], enough, most
+    b.part_bytes = c.groups * b.rows * round_up(b.group_out, b.kernels.gemm.lanes) * b.element
+    most = min(pixels // PART_PIXELS, PART_BYTES // b.part_bytes)
+    most = min(most, ceil_div(PARTS, c.groups * b.panels))
+    b.parts = max(1, min(min(<index> wanted, b.blocks), most))
+    enough = <index> min(wanted, <double> (TASKS_PER_THREAD * threads.maximum()))
+    b.channel_tasks = ceil_div(b.group_in, b.channels_per_task)
+    b.panel_tasks = min(b.panels, ceil_div(enough, b.parts * c.groups * b.channel_tasks))
+    b.panels_per_task = ceil_div(b.panels, b.panel_tasks)
+    b.panel_tasks = ceil_div(b.panels, b.panels_per_task)
+    b.channel_tasks = max(b.channel_tasks, min(
+        ceil_div(b.group_in, LEAST_CHANNELS),
+        ceil_div(enough, b.parts * c.groups * b.panel_tasks)))
+    b.channels_per_task = ceil_div(b.group_in, b.channel_tasks)
+    b.channel_tasks = ceil_div(b.group_in, b.channels_per_task)
+
+
+cdef void plan_workspace(Reduction *b) noexcept:
+    """Offsets of a thread's scratch: strip, lines, taps, pointer table, panel of dy."""
+    cdef index lines = b.block_units * b.block_lines
+    b.row_pitch = b.channels_per_task * b.channel_pitch
+    b.slice_pitch = b.strip_lines * b.row_pitch
+    b.unit_pitch = b.conv.kernel[0] * b.slice_pitch
+    b.lines_at = 0 if b.in_place else round_up(b.block_units * b.unit_pitch, 64)
+    b.taps_at = b.lines_at + round_up(lines * sizeof(void *), 64)
+    b.table_at = b.taps_at + round_up(b.taps * sizeof(index), 64)
+    b.panel_at = b.table_at + round_up(lines * MOST_ROWS * sizeof(void *), 64)
+    b.workspace = round_up(b.panel_at + lines * b.stripe * b.panel * b.element, 4096) + 64
+
+
+cdef void plan_reduction(Reduction *b, const fc_conv *conv, fc_view *x, fc_view *dy) noexcept:
+    b.conv = conv[0]
+    b.kernels = kernels(conv.type)
+    b.element = 8 if conv.type else 4
+    skip_unread(&b.conv, x)
+    fold_lines(&b.conv, x, dy)
+    b.in_place = reads_in_place(&b.conv, x, b.element)
+    b.group_in = conv.in_channels // conv.groups
+    b.group_out = conv.out_channels // conv.groups
+    b.taps = conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
+    b.rows = b.group_in * b.taps
+    b.panel = b.kernels.gemm.tile_rows[0] * b.kernels.gemm.lanes
+    b.panels = ceil_div(b.group_out, b.panel)
+    plan_blocks(b)
+    plan_strip(b, x)
+    plan_tasks(b)
+    plan_workspace(b)
+
+
+# ---------------------------------------------------------------- tasks
+
+cdef struct RunContext:
+    const Reduction *b
+    const Operands *o
+
+
+cdef int reduce_task(void *context, index task, int thread) noexcept nogil:
+    """The sums of one part over some panels and some channels of a group."""
+    cdef RunContext *r = <RunContext *> context
+    cdef const Reduction *b = r.b
+    cdef index part, number, panel, first
+    cdef Task t
+    t.b = b
+    t.o = r.o
+    t.workspace = r.o.workspace + thread * b.workspace
+    t.channel = task % b.channel_tasks * b.channels_per_task
+    t.channels = min(b.channels_per_task, b.group_in - t.channel)
+    task //= b.channel_tasks
+    t.first_panel = task % b.panel_tasks * b.panels_per_task
+    t.last_panel = min(b.panels, t.first_panel + b.panels_per_task)
+    task //= b.panel_tasks
+    part = task % b.parts
+    t.group = task // b.parts
+    t.sums = r.o.sums + part * b.part_bytes + t.group * (b.part_bytes // b.conv.groups)
+    measure_taps(&t)
+    first = b.blocks * part // b.parts
+    for number in range(first, b.blocks * (part + 1) // b.parts):
+        t.block = locate(b, number)
+        if not b.in_place:
+            gather_strip(&t)
+        point_at_lines(&t)
+        for panel in range(t.first_panel, t.last_panel):
+            gather_panel(&t, panel)
+            multiply(&t, panel, number == first)
+    return threads.FC_OK
+
+
+ctypedef fused real:
+    float
+    double
+
+
+cdef inline void add(real *total, const real *more, index count) noexcept nogil:
+    cdef index i
+    for i in range(count):
+        total[i] += more[i]
+
+
+cdef int combine_task(void *context, index task, int thread) noexcept nogil:
+    """Add one panel's parts in order, and turn the total into the weights' own order."""
+    cdef RunContext *r = <RunContext *> context
+    cdef const Reduction *b = r.b
+    cdef index panel = task % b.panels, group = task // b.panels, part
+    cdef index width = panel_width(b, panel), at
+    cdef char *total = r.o.sums + group * (b.part_bytes // b.conv.groups) \
+        + panel * b.panel * b.rows * b.element
+    cdef fc_gather_args g
+    for part in range(1, b.parts):
+        at = part * b.part_bytes
+        if b.conv.type:
+            add(<double *> total, <const double *> (total + at), width * b.rows)
+        else:
+            add(<float *> total, <const float *> (total + at), width * b.rows)
+    g.src = total
+    g.src_pixel = b.element
+    g.src_channel = width * b.element
+    g.pixels = min(b.panel, b.group_out - panel * b.panel)
+    g.channels = b.rows
+    g.dst = r.o.dw + (group * b.group_out + panel * b.panel) * b.rows * b.element
+    g.dst_pixel = b.rows * b.element
+    b.kernels.finish.gather(&g)
+    return threads.FC_OK
+
+
+cdef int reduce(const Reduction *b, const Operands *o) noexcept nogil:
+    cdef RunContext r
+    cdef int code
+    r.b = b
+    r.o = o
+    code = threads.run(reduce_task, &r,
+                       b.conv.groups * b.parts * b.panel_tasks * b.channel_tasks,
+                       reduction_operations(b), b.conv.flush_denormals, o.threads)
+    if code == threads.FC_OK:
+        code = threads.run(combine_task, &r, b.conv.groups * b.panels, 4.0 * b.parts * b.part_bytes,
+                           b.conv.flush_denormals, o.threads)
+    return code
+
+
+# ---------------------------------------------------------------- arrays
+
+cdef class WeightGradient:
+    """The planned gradient of one signature with respect to the weights.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+        Of the convolution whose weights are meant.
+    x, dy : ndarray
+        Its input and the gradient of its result, with the signature's strides; nothing but these
+        is looked at.
+    dtype : numpy.dtype
+        float32 or float64.
+    flush_denormals : bool
+    """
+
+    cdef Prepared op
+    cdef fc_view x, dy
+    cdef object dtype
+    cdef tuple shape
+    cdef bint empty
+
+    def __init__(self, geometry, x, dy, dtype, bint flush_denormals):
+        cdef Axes axes = axes_of(geometry, geometry.plane)
+        cdef fc_conv conv = conv_of(geometry, dtype.itemsize == 8, flush_denormals)
+        self.x = view_of(x.strides, axes, dtype.itemsize)
+        self.dy = view_of(dy.strides, axes, dtype.itemsize)
+        self.dtype = dtype
+        self.shape = geometry.kernel_size
+        if not geometry.plane:
+            self.shape = (geometry.out_channels, geometry.in_channels // geometry.groups,
+                          *geometry.kernel_size)
+        self.empty = geometry.batch == 0
+        self.op = Prepared.__new__(Prepared)
+        plan_reduction(<Reduction *> new_blocking(self.op, sizeof(Reduction)), &conv, &self.x,
+                       &self.dy)
+
+    def run(self, cnp.ndarray x, cnp.ndarray dy):
+        """Return the gradient; both arrays have the signature's shapes, strides and dtype."""
+        cdef cnp.ndarray dw = empty_array(self.shape, self.dtype)
+        cdef const Reduction *b = <const Reduction *> self.op.blocking
+        cdef Operands o
+        cdef Buffer sums, workspace
+        cdef int code
+        if self.empty:
+            dw[...] = 0
+            return dw
+        o.x = self.x
+        o.x.data = <char *> cnp.PyArray_DATA(x)
+        o.dy = self.dy
+        o.dy.data = <char *> cnp.PyArray_DATA(dy)
+        o.dw = <char *> cnp.PyArray_DATA(dw)
+        o.threads = threads.maximum()
+        sums = borrow_workspace(b.parts * b.part_bytes)
+        workspace = borrow_workspace(b.workspace * o.threads)
+        o.sums = sums.data
+        o.workspace = workspace.data
+        with nogil:
+            code = reduce(b, &o)
+        return_workspace(sums)
+        return_workspace(workspace)
+        raise_for(code)
+        return dw
+
+    def accepts(self, x, dy):
+        """Whether these arrays, which have the signature, can be read as they are."""
+        return readable(x) and readable(dy)

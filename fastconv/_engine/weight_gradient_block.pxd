@@ -1,0 +1,70 @@
+# A block of pixels and its share of a weight gradient: what weight_gradient.pyx plans and
+# weight_gradient_block.pyx does.
+
+from .arithmetic cimport index, round_up
+from .kernels cimport fc_kernels
+from .op cimport fc_conv, fc_view
+
+
+cdef enum:
+    MOST_ROWS = 12      # of a register tile
+
+
+cdef struct Reduction:
+    fc_conv conv            # without the axes that were folded into others
+    const fc_kernels *kernels
+    index element
+    bint in_place           # every tap of every pixel lies in x, pixels side by side
+    index group_in, group_out
+    index taps, rows        # rows of the product: (channel, tap)
+    index panel, panels     # its columns: output channels, a panel at a time
+    index stripe, stripes   # columns of a line that a block takes
+    index units             # depth slices of all images
+    index pass_lines        # lines whose pixels are one chain
+    index block_units, block_lines, unit_blocks, blocks
+    index strip_lines       # input lines that a block of one unit sees
+    index row_step          # input rows that strips skip where no tap looks
+    index phases            # of a strided line that taps see, each contiguous in the strip
+    index phase_pitch, channel_pitch, row_pitch, slice_pitch, unit_pitch
+    index parts             # partial sums of so many ranges of blocks
+    index panel_tasks, panels_per_task, channel_tasks, channels_per_task
+    index lines_at, taps_at, table_at, panel_at, workspace
+    index part_bytes        # of one partial sum
+
+
+cdef struct Block:
+    index unit, units       # consecutive slices
+    index line, lines       # of each
+    index column, columns   # of each line
+
+
+cdef struct Operands:
+    fc_view x
+    fc_view dy
+    char *sums              # [part][group][panel][row][channel of the panel]
+    char *dw                # contiguous (K, C / groups, *kernel)
+    char *workspace
+    int threads
+
+
+cdef struct Task:
+    const Reduction *b
+    const Operands *o
+    char *workspace
+    Block block
+    index group, channel, channels     # of the group's input channels
+    index first_panel, last_panel
+    char *sums                         # of the task's part and group
+
+
+cdef inline index panel_width(const Reduction *b, index panel) noexcept nogil:
+    """Channels of a panel, rounded up to whole vectors."""
+    return min(b.panel, round_up(b.group_out - panel * b.panel, b.kernels.gemm.lanes))
+
+
+cdef Block locate(const Reduction *b, index number) noexcept nogil
+cdef void gather_strip(const Task *t) noexcept nogil
+cdef void point_at_lines(const Task *t) noexcept nogil
+cdef void measure_taps(const Task *t) noexcept nogil
+cdef void gather_panel(const Task *t, index panel) noexcept nogil
+cdef void multiply(const Task *t, index panel, bint first) noexcept nogil
