@@ -92,6 +92,8 @@ def _axis_phases(kernel, stride, dilation, pad, out_size):
 
 def _taps_of(groups, taps, weight):
     """Return the flipped taps of a (C, K / groups, ...) weight as (K, C / groups, ...)."""
+    if weight.ndim == len(taps):  # of a plane: one channel in and out
+        weight = weight[None, None]
     chosen = weight[(slice(None), slice(None), *taps)]
     chosen = np.flip(chosen, tuple(range(2, chosen.ndim)))
     grouped = chosen.reshape(groups, weight.shape[0] // groups, *chosen.shape[1:])

@@ -119,3 +119,10 @@ def test_prepared(rng):
     for part in (x, x[:1], x[0], x[:, :, ::2, ::-1]):
         wanted = fastconv.conv_transpose2d(part, weight, np.arange(5.0), **options)
         np.testing.assert_array_equal(op(part), wanted)
+
+
+def test_planes(check_conv, rng):
+    """An x and a weight without channels are one channel each."""
+    x, weight = rng.standard_normal((7, 6)), rng.standard_normal((3, 2))
+    for options in ({}, {"stride": 2, "padding": 1, "output_padding": 1}, {"dilation": (2, 1)}):
+        check_conv("conv_transpose2d", x, weight, **options)
