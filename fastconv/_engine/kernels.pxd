@@ -1,6 +1,7 @@
 # The C kernels as the drivers see them; kernels/kernels.h has the contracts.
 
 from .direct_kernels cimport fc_direct_kernels
+from .dots_kernels cimport fc_dots_kernels
 from .elementwise_kernels cimport fc_elementwise_kernels
 from .gradient_kernels cimport fc_gradient_kernels
 from .pool_gradient_kernels cimport fc_pool_gradient_kernels
@@ -92,5 +93,6 @@ cdef extern from "kernels.h" nogil:
         const fc_gradient_kernels *gradient
         const fc_pool_gradient_kernels *pool_gradient
         const fc_sums_kernels *sums
+        const fc_dots_kernels *dots
 
     const fc_kernels *fc_kernels_for(int level, int type)

@@ -14,6 +14,12 @@ Lines of x are read where they lie when every tap falls inside and pixels lie si
 they are copied, zero padded, a strided line as its phases. Blocks of lines are dealt to `parts`,
 each with sums of its own, which are added in order: their number depends on the shape alone, so
 no bit depends on the threads.
+
+Few channels of dy would leave most lanes of a panel empty. Then lines of dy are read where they
+lie as well, lanes hold pixels, and each sum is a vector until the very end:
+
+    strip --pointers [line][row]------> dots --> sums [row][channel][lane] --> dw
+    dy    --pointers [line][channel]--/
 """
 
 import numpy as np
@@ -29,15 +35,16 @@ from .kernels cimport fc_gather_args
 from .memory cimport Buffer, borrow_workspace, empty_array, return_workspace
 from .op cimport Prepared, fc_conv, fc_view, new_blocking
 from .weight_gradient_block cimport MOST_ROWS, Operands, Reduction, Task, gather_panel
-from .weight_gradient_block cimport gather_strip, locate, measure_taps, multiply, panel_width
-from .weight_gradient_block cimport point_at_lines
+from .weight_gradient_block cimport gather_strip, locate, measure_taps, multiply, multiply_lines
+from .weight_gradient_block cimport panel_width, point_at_gradient, point_at_lines
 
 cnp.import_array()
 
 # A sum is built from chains of at most this many multiply-adds; one longer chain loses a digit.
+# It is also a block's pixels: a panel of dy stays in the cache while all rows pass over it.
 cdef index CHAIN = 512
-# Pixels of a block at most: a panel of dy has to stay in the cache while all rows pass over it.
-cdef index BLOCK_PIXELS = 512
+# By lines each lane has a chain of its own, and the block is read, not packed.
+cdef index LINES_CHAIN = 2048
 cdef index STRIP_BYTES = 384 << 10
 # Partial sums: so many tasks by pixels alone, if they take no more memory than this.
 cdef index PARTS = 16
@@ -102,25 +109,27 @@ cdef bint reads_in_place(const fc_conv *c, const fc_view *x, index element) noex
     return True
 
 
+cdef bint pays_by_lines(const fc_conv *c, const fc_view *dy, index group_out, index lanes,
+                        index element) noexcept:
+    """Whether a line's pixels fill vectors better than the channels of dy, side by side in it."""
+    cdef index columns = c.out_size[2]
+    return dy.space[2] == element and group_out < lanes \
+        and columns * lanes > group_out * round_up(columns, lanes)
+
+
 cdef void plan_blocks(Reduction *b) noexcept:
-    """Blocks of whole lines, or of a stripe of one, in passes of at most CHAIN pixels."""
+    """Blocks of whole lines, or of a stripe of one, that make one chain."""
     cdef const fc_conv *c = &b.conv
-    cdef index lines = c.out_size[1], passes
+    cdef index lines = c.out_size[1]
     b.units = c.batch * c.out_size[0]
-    b.stripes = ceil_div(c.out_size[2], CHAIN)
+    b.stripes = ceil_div(c.out_size[2], b.chain)
     b.stripe = ceil_div(c.out_size[2], b.stripes)
     b.stripes = ceil_div(c.out_size[2], b.stripe)
-    b.pass_lines = CHAIN // b.stripe
-    if b.pass_lines >= lines:
-        b.block_units = min(b.units, b.pass_lines // lines)
-        b.block_lines = lines
-        b.pass_lines = b.block_units * lines
-        b.block_units *= max(1, BLOCK_PIXELS // (b.pass_lines * b.stripe))
-    else:
-        b.pass_lines = ceil_div(lines, ceil_div(lines, b.pass_lines))
-        passes = max(1, BLOCK_PIXELS // (b.pass_lines * b.stripe))
-        b.block_units = 1
-        b.block_lines = min(lines, passes * b.pass_lines)
+    b.block_lines = b.chain // b.stripe
+    b.block_units = 1
+    if b.block_lines >= lines:
+        b.block_units = min(b.units, b.block_lines // lines)
+    b.block_lines = ceil_div(lines, ceil_div(lines, b.block_lines))
     b.unit_blocks = ceil_div(lines, b.block_lines)
     b.blocks = ceil_div(b.units, b.block_units) * b.unit_blocks * b.stripes
 
@@ -151,7 +160,8 @@ cdef void plan_tasks(Reduction *b) noexcept:
     cdef const fc_conv *c = &b.conv
     cdef double wanted = max(1.0, reduction_operations(b) / TASK_OPERATIONS)
     cdef index pixels = b.units * c.out_size[1] * c.out_size[2], enough, most
-    b.part_bytes = c.groups * b.rows * round_up(b.group_out, b.kernels.gemm.lanes) * b.element
+    b.part_bytes = c.groups * b.rows * b.element * (
+        panel_width(b, 0) if b.by_lines else round_up(b.group_out, b.kernels.gemm.lanes))
     most = min(pixels // PART_PIXELS, PART_BYTES // b.part_bytes)
     most = min(most, ceil_div(PARTS, c.groups * b.panels))
     b.parts = max(1, min(min(<index> wanted, b.blocks), most))
@@ -177,7 +187,10 @@ cdef void plan_workspace(Reduction *b) noexcept:
     b.taps_at = b.lines_at + round_up(lines * sizeof(void *), 64)
     b.table_at = b.taps_at + round_up(b.taps * sizeof(index), 64)
     b.panel_at = b.table_at + round_up(lines * MOST_ROWS * sizeof(void *), 64)
-    b.workspace = round_up(b.panel_at + lines * b.stripe * b.panel * b.element, 4096) + 64
+    b.workspace = b.panel_at + lines * (1 + MOST_ROWS) * sizeof(void *)
+    if not b.by_lines:
+        b.workspace = b.panel_at + lines * b.stripe * b.panel * b.element
+    b.workspace = round_up(b.workspace, 4096) + 64
 
 
 cdef void plan_reduction(Reduction *b, const fc_conv *conv, fc_view *x, fc_view *dy) noexcept:
@@ -191,6 +204,8 @@ cdef void plan_reduction(Reduction *b, const fc_conv *conv, fc_view *x, fc_view 
     b.group_out = conv.out_channels // conv.groups
     b.taps = conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
     b.rows = b.group_in * b.taps
+    b.by_lines = pays_by_lines(&b.conv, dy, b.group_out, b.kernels.gemm.lanes, b.element)
+    b.chain = LINES_CHAIN if b.by_lines else CHAIN
     b.panel = b.kernels.gemm.tile_rows[0] * b.kernels.gemm.lanes
     b.panels = ceil_div(b.group_out, b.panel)
     plan_blocks(b)
@@ -231,6 +246,10 @@ cdef int reduce_task(void *context, index task, int thread) noexcept nogil:
         if not b.in_place:
             gather_strip(&t)
         point_at_lines(&t)
+        if b.by_lines:
+            point_at_gradient(&t)
+            multiply_lines(&t, number == first)
+            continue
         for panel in range(t.first_panel, t.last_panel):
             gather_panel(&t, panel)
             multiply(&t, panel, number == first)
@@ -248,6 +267,20 @@ cdef inline void add(real *total, const real *more, index count) noexcept nogil:
         total[i] += more[i]
 
 
+cdef inline void add_lanes(real *dw, const real *sums, index lanes, index rows,
+                           index channels) noexcept nogil:
+    """dw[channel][row] from sums [row][channel][lane]."""
+    cdef index row, channel, lane
+    cdef real total
+    for row in range(rows):
+        for channel in range(channels):
+            total = 0
+            for lane in range(lanes):
+                total += sums[lane]
+            dw[channel * rows + row] = total
+            sums += lanes
+
+
 cdef int combine_task(void *context, index task, int thread) noexcept nogil:
     """Add one panel's parts in order, and turn the total into the weights' own order."""
     cdef RunContext *r = <RunContext *> context
@@ -256,6 +289,7 @@ cdef int combine_task(void *context, index task, int thread) noexcept nogil:
     cdef index width = panel_width(b, panel), at
     cdef char *total = r.o.sums + group * (b.part_bytes // b.conv.groups) \
         + panel * b.panel * b.rows * b.element
+    cdef char *dw
     cdef fc_gather_args g
     for part in range(1, b.parts):
         at = part * b.part_bytes
@@ -263,12 +297,19 @@ cdef int combine_task(void *context, index task, int thread) noexcept nogil:
             add(<double *> total, <const double *> (total + at), width * b.rows)
         else:
             add(<float *> total, <const float *> (total + at), width * b.rows)
+    dw = r.o.dw + (group * b.group_out + panel * b.panel) * b.rows * b.element
+    if b.by_lines and b.conv.type:
+        add_lanes(<double *> dw, <const double *> total, b.kernels.gemm.lanes, b.rows, b.group_out)
+        return threads.FC_OK
+    if b.by_lines:
+        add_lanes(<float *> dw, <const float *> total, b.kernels.gemm.lanes, b.rows, b.group_out)
+        return threads.FC_OK
     g.src = total
     g.src_pixel = b.element
     g.src_channel = width * b.element
     g.pixels = min(b.panel, b.group_out - panel * b.panel)
     g.channels = b.rows
-    g.dst = r.o.dw + (group * b.group_out + panel * b.panel) * b.rows * b.element
+    g.dst = dw
     g.dst_pixel = b.rows * b.element
     b.kernels.finish.gather(&g)
     return threads.FC_OK

@@ -15,12 +15,13 @@ cdef struct Reduction:
     const fc_kernels *kernels
     index element
     bint in_place           # every tap of every pixel lies in x, pixels side by side
+    bint by_lines           # lanes hold pixels of both factors, not channels of dy
     index group_in, group_out
     index taps, rows        # rows of the product: (channel, tap)
     index panel, panels     # its columns: output channels, a panel at a time
+    index chain             # pixels that one chain takes
     index stripe, stripes   # columns of a line that a block takes
     index units             # depth slices of all images
-    index pass_lines        # lines whose pixels are one chain
     index block_units, block_lines, unit_blocks, blocks
     index strip_lines       # input lines that a block of one unit sees
     index row_step          # input rows that strips skip where no tap looks
@@ -41,7 +42,8 @@ cdef struct Block:
 cdef struct Operands:
     fc_view x
     fc_view dy
-    char *sums              # [part][group][panel][row][channel of the panel]
+    char *sums              # [part][group][panel][row][channel of the panel], or by lines
+                            # [part][group][row][channel][lane]
     char *dw                # contiguous (K, C / groups, *kernel)
     char *workspace
     int threads
@@ -58,7 +60,9 @@ cdef struct Task:
 
 
 cdef inline index panel_width(const Reduction *b, index panel) noexcept nogil:
-    """Channels of a panel, rounded up to whole vectors."""
+    """Elements per row of a panel's sums: its channels, rounded up to whole vectors."""
+    if b.by_lines:
+        return b.group_out * b.kernels.gemm.lanes
     return min(b.panel, round_up(b.group_out - panel * b.panel, b.kernels.gemm.lanes))
 
 
@@ -68,3 +72,5 @@ cdef void point_at_lines(const Task *t) noexcept nogil
 cdef void measure_taps(const Task *t) noexcept nogil
 cdef void gather_panel(const Task *t, index panel) noexcept nogil
 cdef void multiply(const Task *t, index panel, bint first) noexcept nogil
+cdef void point_at_gradient(const Task *t) noexcept nogil
+cdef void multiply_lines(const Task *t, bint first) noexcept nogil

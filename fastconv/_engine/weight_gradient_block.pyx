@@ -6,11 +6,16 @@
                     where the rows of the product find them
     gather_panel    some channels of dy, pixel by pixel
     multiply        their products, chain after chain, added to the sums
+
+By lines, dy is read where it lies, too:
+
+    point_at_gradient, multiply_lines
 """
 
 from libc.string cimport memset
 
 from .arithmetic cimport ceil_div, index
+from .dots_kernels cimport fc_dots_args
 from .kernels cimport fc_gather_args, fc_gemm_args
 from .op cimport fc_conv, fc_view
 
@@ -167,7 +172,7 @@ cdef void multiply(const Task *t, index panel, bint first) noexcept nogil:
     """Add a block's products to one panel of the sums; the first block's begin them."""
     cdef const Reduction *b = t.b
     cdef index lines = t.block.units * t.block.lines, width = panel_width(b, panel)
-    cdef index last = t.channels * b.taps, tile, row = 0, line
+    cdef index last = t.channels * b.taps, tile, row = 0
     cdef const char **table = <const char **> (t.workspace + b.table_at)
     cdef char *sums = t.sums + (panel * b.panel * b.rows + t.channel * b.taps * width) * b.element
     cdef fc_gemm_args g
@@ -178,18 +183,62 @@ cdef void multiply(const Task *t, index panel, bint first) noexcept nogil:
     g.c_row = width * b.element
     g.finish = NULL
     g.first = 0
+    g.accumulate = not first
+    g.taps = lines
+    g.a = table
+    g.b = t.workspace + b.panel_at
     tile = b.kernels.gemm.tile_rows[g.vectors]
     while row < last:
         g.rows = <int> min(tile, last - row)
         point_at_rows(t, row, g.rows)
         g.c = sums + row * g.c_row
-        g.accumulate = not first
-        line = 0
-        while line < lines:
-            g.taps = min(b.pass_lines, lines - line)
-            g.a = table + line * MOST_ROWS
-            g.b = t.workspace + b.panel_at + line * g.depth * g.c_row
-            b.kernels.gemm.tile(&g)
-            g.accumulate = True
-            line += b.pass_lines
+        b.kernels.gemm.tile(&g)
         row += tile
+
+
+cdef void point_at_gradient(const Task *t) noexcept nogil:
+    """Where each line of the block lies in dy, in the group's first channel."""
+    cdef const Reduction *b = t.b
+    cdef const fc_view *dy = &t.o.dy
+    cdef const char **lines = <const char **> (t.workspace + b.panel_at)
+    cdef const char *first
+    cdef index unit, line, depths = b.conv.out_size[0]
+    for unit in range(t.block.unit, t.block.unit + t.block.units):
+        first = dy.data + unit // depths * dy.batch + unit % depths * dy.space[0] \
+            + t.group * b.group_out * dy.channel + t.block.line * dy.space[1] \
+            + t.block.column * dy.space[2]
+        for line in range(t.block.lines):
+            lines[0] = first + line * dy.space[1]
+            lines += 1
+
+
+cdef void multiply_lines(const Task *t, bint first) noexcept nogil:
+    """As `multiply`, all channels of dy at once, each sum a vector."""
+    cdef const Reduction *b = t.b
+    cdef index lines = t.block.units * t.block.lines, last = t.channels * b.taps
+    cdef index column = 0, row, line, j
+    cdef index vector = b.kernels.gemm.lanes * b.element
+    cdef const char **source = <const char **> (t.workspace + b.panel_at)
+    cdef const char **columns = source + lines
+    cdef const char **table = <const char **> (t.workspace + b.table_at)
+    cdef fc_dots_args d
+    d.length = t.block.columns
+    d.a_step = d.b_step = MOST_ROWS
+    d.c_row = panel_width(b, 0) * b.element
+    d.accumulate = not first
+    d.lines = lines
+    d.a = table
+    d.b = columns
+    while column < b.group_out:
+        d.columns = <int> min(b.kernels.dots.columns, b.group_out - column)
+        for line in range(lines):
+            for j in range(d.columns):
+                columns[line * MOST_ROWS + j] = source[line] + (column + j) * t.o.dy.channel
+        row = 0
+        while row < last:
+            d.rows = <int> min(b.kernels.dots.rows, last - row)
+            point_at_rows(t, row, d.rows)
+            d.c = t.sums + (t.channel * b.taps + row) * d.c_row + column * vector
+            b.kernels.dots.tile(&d)
+            row += d.rows
+        column += d.columns

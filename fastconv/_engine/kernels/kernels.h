@@ -100,6 +100,7 @@ typedef struct {
 } fc_finish_kernels;
 
 #include "direct.h"
+#include "dots.h"
 #include "elementwise.h"
 #include "families.h"
 #include "gradient.h"
