@@ -28,7 +28,7 @@ cimport numpy as cnp
 
 from . cimport threads
 from .arithmetic cimport ceil_div, gcd, index, round_up
-from .arrays cimport Axes, axes_of, raise_for, readable, view_of
+from .arrays cimport Axes, axes_of, raise_for, view_of
 from .conv cimport conv_of
 from .dispatch cimport kernels
 from .kernels cimport fc_gather_args
@@ -61,14 +61,16 @@ cdef void skip_unread(fc_conv *c, fc_view *x) noexcept:
     """Where a single tap strides over x, take only the pixels that it sees."""
     cdef int axis
     for axis in range(3):
-        if c.kernel[axis] == 1 and c.pad[axis] == 0:
+        if c.kernel[axis] == 1 and c.pad[axis] == 0 \
+                and (c.out_size[axis] - 1) * c.stride[axis] < c.in_size[axis]:
             x.space[axis] *= c.stride[axis]
             c.stride[axis] = 1
             c.in_size[axis] = c.out_size[axis]
 
 
 cdef bint one_to_one(const fc_conv *c, int axis) noexcept:
-    return c.kernel[axis] == 1 and c.pad[axis] == 0 and c.stride[axis] == 1
+    return c.kernel[axis] == 1 and c.pad[axis] == 0 and c.stride[axis] == 1 \
+        and c.in_size[axis] == c.out_size[axis]
 
 
 cdef bint fold(fc_conv *c, fc_view *x, fc_view *dy, index count, index x_step,
@@ -393,7 +395,3 @@ cdef class WeightGradient:
         return_workspace(workspace)
         raise_for(code)
         return dw
-
-    def accepts(self, x, dy):
-        """Whether these arrays, which have the signature, can be read as they are."""
-        return readable(x) and readable(dy)

@@ -65,7 +65,7 @@ def conv_input(
 
     # Windows overlap, so no single indexed assignment can add them; the cells of one tap do not.
     places = windows(padded, weight.shape[2:], stride, dilation, writeable=True)
-    dy = dy.reshape(len(dy), groups, -1, *dy.shape[2:])
+    dy = dy.reshape(len(dy), groups, dy.shape[1] // groups, *dy.shape[2:])
     weight = weight.reshape(groups, -1, *weight.shape[1:])
     for tap in np.ndindex(*weight.shape[3:]):
         part = np.einsum("ngk...,gkc->ngc...", dy, weight[(..., *tap)])
@@ -97,8 +97,8 @@ def conv_weight(
     stride, padding, dilation = _axes(x.shape[2:], weight_size[2:], stride, padding, dilation)
     taps = windows(pad_spatial(x, padding), weight_size[2:], stride, dilation)
     taps = taps[(slice(None), slice(None), *map(slice, dy.shape[2:]))]
-    taps = taps.reshape(len(x), groups, -1, *taps.shape[2:])
-    dy = dy.reshape(len(dy), groups, -1, *dy.shape[2:])
+    taps = taps.reshape(len(x), groups, weight_size[1], *taps.shape[2:])
+    dy = dy.reshape(len(dy), groups, dy.shape[1] // groups, *dy.shape[2:])
     out, kernel = _letters(nd)
     terms = f"ngc{out}{kernel},ngk{out}->gkc{kernel}"
     return np.einsum(terms, taps, dy, optimize=True).reshape(weight_size)
