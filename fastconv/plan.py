@@ -9,6 +9,7 @@ gives the same bits) everywhere on one machine. Each way carries the reason for 
     direct     planes      single planes, few input channels of planes: vectors along the width
     direct     pointwise   1x1 on planes: vectors along the pixels
     direct     depthwise   one channel a group, channels last: vectors along the channels
+    direct     grouped     groups of a few channels: several groups in a vector along the channels
     im2col     pointers    implicit GEMM through pointers to pixels
     winograd   F(m,r)      stride-1 kernels of 3, 5 or 7 taps, any dilation: fewer multiplications
 """
@@ -135,6 +136,17 @@ def is_depthwise(p):
     return p.groups > 1 and p.group_in == 1 and p.group_out == 1
 
 
+def has_narrow_groups(p):
+    """Whether a vector along the channels holds several groups, and no form has more of them.
+
+    Planes are better where a group is a single plane: they copy it once for all its results.
+    """
+    widest = max(p.group_in, p.group_out)
+    if p.group_in == 1 and not p.channels_contiguous:
+        return False
+    return p.groups > 1 and 0 < 2 * widest <= p.lanes and math.prod(p.kernel) > 0
+
+
 def is_one_to_one(p):
     """Whether each output pixel sees exactly the input pixel at its own place."""
     return p.kernel == (1, 1, 1) and p.stride == (1, 1, 1) and not p.padded
@@ -187,6 +199,8 @@ def choose_direct(p):
     one_to_one = is_one_to_one(p)
     if one_to_one and p.run > 1:
         return Choice("direct", "pointwise", 0, "1x1: vectors along the pixels of planes")
+    if has_narrow_groups(p):
+        return Choice("direct", "grouped", 0, "narrow groups: several in one vector")
     # memory without runs keeps pointwise's bits: of the other forms only rows has its chains
     narrow = p.group_out < p.lanes // 4 and not one_to_one
     if p.group_in == 1:
@@ -284,6 +298,8 @@ def choose_auto(p, refusal, exact):
     if is_depthwise(p) or p.group_in == 1:
         return choose_direct(p)
     if is_one_to_one(p) and p.run > 1 and pointwise_pays(p):
+        return choose_direct(p)
+    if has_narrow_groups(p):
         return choose_direct(p)
     if p.group_in < p.lanes and p.kernel[2] > 1:
         if shared_pays(p):

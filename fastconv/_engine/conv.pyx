@@ -18,6 +18,7 @@ from . cimport threads
 from .arrays cimport Axes, axes_of, exact_integers, raise_for, readable, view_of
 from .depthwise cimport plan_depthwise
 from .direct cimport plan_planes
+from .grouped cimport plan_grouped
 from .im2col cimport plan_im2col
 from .kernels cimport FC_ACT_CLIP, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH, FC_ACT_LEAKY_RELU
 from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, FC_ACT_SIGMOID, FC_ACT_SILU, FC_ACT_TANH
@@ -101,6 +102,8 @@ cdef Prepared prepare(choice, const fc_conv *conv, const fc_view *x, const fc_vi
         return plan_pointwise(conv, x, out, residual)
     if choice.form == "depthwise":
         return plan_depthwise(conv, x, out, residual)
+    if choice.form == "grouped":
+        return plan_grouped(conv, x, out, residual)
     return plan_winograd(conv, x, out, residual, choice.tile)
 
 

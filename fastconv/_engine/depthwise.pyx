@@ -255,16 +255,16 @@ cdef void aim_result(const Row *t, fc_depthwise_args *d, index column) noexcept 
     cdef const fc_view *out = &t.call.out
     cdef const fc_view *residual = &t.call.residual
     cdef index joined = d.channels // b.conv.out_channels
-    d.residual = NULL
+    d.out.residual = NULL
     if not b.in_place:
-        d.out = t.workspace + b.sums_at + column * b.sum_pixel
-        d.out_pixel = joined * b.sum_pixel
+        d.out.out = t.workspace + b.sums_at + column * b.sum_pixel
+        d.out.out_pixel = joined * b.sum_pixel
         return
-    d.out = address(out, t.image, 0, t.depth, t.row, column)
-    d.out_pixel = joined * out.space[2]
+    d.out.out = address(out, t.image, 0, t.depth, t.row, column)
+    d.out.out_pixel = joined * out.space[2]
     if residual.data != NULL:
-        d.residual = address(residual, t.image, 0, t.depth, t.row, column)
-        d.residual_pixel = joined * residual.space[2]
+        d.out.residual = address(residual, t.image, 0, t.depth, t.row, column)
+        d.out.residual_pixel = joined * residual.space[2]
 
 
 cdef void run_row(const Row *t) noexcept nogil:
@@ -276,11 +276,11 @@ cdef void run_row(const Row *t) noexcept nogil:
     d.window = window
     d.w = t.call.packed
     d.w_tap = b.padded * b.element
-    d.epilogue = epilogue_of(c, NULL, 0)
+    d.out.epilogue = epilogue_of(c, NULL, 0)
     if not b.in_place:
-        d.epilogue.activation = FC_ACT_NONE
+        d.out.epilogue.activation = FC_ACT_NONE
     elif t.call.bias != NULL:
-        d.epilogue.bias = t.workspace + b.bias_at
+        d.out.epilogue.bias = t.workspace + b.bias_at
     while column < c.out_size[2]:
         if b.inner <= column < b.inner_end:
             aim_inside(t, &d, window, column)

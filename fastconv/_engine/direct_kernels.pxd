@@ -71,6 +71,13 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t pixel
         ptrdiff_t tap
 
+    ctypedef struct fc_pixels_out:
+        fc_epilogue epilogue
+        char *out
+        ptrdiff_t out_pixel
+        const char *residual
+        ptrdiff_t residual_pixel
+
     ctypedef struct fc_depthwise_args:
         ptrdiff_t pixels
         ptrdiff_t channels
@@ -80,11 +87,26 @@ cdef extern from "kernels.h" nogil:
         const fc_window_row *window
         const char *w
         ptrdiff_t w_tap
-        fc_epilogue epilogue
-        char *out
-        ptrdiff_t out_pixel
-        const char *residual
-        ptrdiff_t residual_pixel
+        fc_pixels_out out
+
+    ctypedef struct fc_group_lanes:
+        int channels_in
+        int channels_out
+        const char *index
+
+    ctypedef struct fc_grouped_args:
+        ptrdiff_t pixels
+        ptrdiff_t vectors
+        fc_group_lanes usual
+        fc_group_lanes last
+        ptrdiff_t group_in
+        ptrdiff_t rows
+        ptrdiff_t taps
+        ptrdiff_t chain_rows
+        const fc_window_row *window
+        const char *w
+        ptrdiff_t w_vector
+        fc_pixels_out out
 
     ctypedef struct fc_direct_kernels:
         int lanes
@@ -98,3 +120,4 @@ cdef extern from "kernels.h" nogil:
         void (*in_place)(const fc_planes_args *) noexcept nogil
         void (*pointwise)(const fc_planes_args *) noexcept nogil
         void (*depthwise)(const fc_depthwise_args *) noexcept nogil
+        void (*grouped)(const fc_grouped_args *) noexcept nogil

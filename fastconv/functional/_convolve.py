@@ -19,6 +19,7 @@ from .._engine import dispatch
 from .._engine.conv import ConvCall
 from .._engine.depthwise import depthwise_tile
 from .._engine.direct import planes_tile
+from .._engine.grouped import grouped_tile
 from .._engine.pointwise import pointwise_tile
 from ..config import check_precision, get_precision
 from ._cache import BoundedCache
@@ -227,6 +228,9 @@ def _tile(choice, geometry, dtype):
         return pointwise_tile(dtype, geometry.out_channels // geometry.groups)
     if choice.form == "depthwise":
         return depthwise_tile(dtype)
+    if choice.form == "grouped":
+        return grouped_tile(dtype, geometry.in_channels // geometry.groups,
+                            geometry.out_channels // geometry.groups)
     rows, columns = dispatch.gemm_tiles(dtype)[-1]
     return f"{rows}x{columns} (pixels x channels)"
 

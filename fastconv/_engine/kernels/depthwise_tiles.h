@@ -28,20 +28,48 @@ enum { DEPTHWISE_VECTORS = 2, SLIDING_TAPS = 3 };
 
 typedef vec depthwise_sums[DEPTHWISE_PIXELS][DEPTHWISE_VECTORS];
 
-FC_NOINLINE void finish_pixels(const fc_depthwise_args *d, const depthwise_sums sum,
-                               ptrdiff_t pixel, int pixels, ptrdiff_t channel, int vectors) {
+FC_NOINLINE void finish_pixels(const fc_pixels_out *d, const depthwise_sums sum, ptrdiff_t pixel,
+                               int pixels, ptrdiff_t channel, ptrdiff_t channels) {
     const fc_epilogue *e = &d->epilogue;
     const real *bias = (const real *)e->bias;
     for (int j = 0; j < pixels; j++) {
         real *out = (real *)(d->out + (pixel + j) * d->out_pixel);
         const real *residual =
             d->residual ? (const real *)(d->residual + (pixel + j) * d->residual_pixel) : NULL;
-        for (int v = 0; v < vectors; v++) {
-            const ptrdiff_t c = channel + v * FC_LANES, left = d->channels - c;
+        for (int v = 0; v * FC_LANES < channels; v++) {
+            const ptrdiff_t c = channel + v * FC_LANES, left = channels - v * FC_LANES;
             vec y = sum[j][v];
             if (bias) y += load_upto(bias + c, left);
             if (residual) y += load_upto(residual + c, left);
             store_upto(out + c, activate(y, e), left);
+        }
+    }
+}
+
+/* + bias, + residual, activation, and into the result: straight from the registers where there is no
+ * residual and the activation is a simple one. lanes: of the last vector, FC_LANES where whole. */
+FC_INLINE void leave_pixels(const int pixels, const int vectors, const int whole, const int lanes,
+                            const fc_pixels_out *d, const depthwise_sums sum, ptrdiff_t pixel,
+                            ptrdiff_t channel) {
+    const fc_epilogue *e = &d->epilogue;
+    if (d->residual || !is_inline_activation(e)) {
+        depthwise_sums kept;
+        FC_UNROLL for (int j = 0; j < pixels; j++) {
+            FC_UNROLL for (int v = 0; v < vectors; v++) kept[j][v] = sum[j][v];
+        }
+        finish_pixels(d, kept, pixel, pixels, channel, (vectors - 1) * FC_LANES + lanes);
+        return;
+    }
+    const int relu = e->activation == FC_ACT_RELU;
+    char *out = d->out + pixel * d->out_pixel + channel * (ptrdiff_t)sizeof(real);
+    FC_UNROLL for (int v = 0; v < vectors; v++) {
+        const real *bias = (const real *)e->bias + channel + v * FC_LANES;
+        const vec b = !e->bias ? (vec){0} : whole ? load(bias) : load_first(bias, lanes);
+        FC_UNROLL for (int j = 0; j < pixels; j++) {
+            const vec y = inline_activation(sum[j][v] + b, relu);
+            real *to = (real *)(out + j * d->out_pixel) + v * FC_LANES;
+            if (whole) store(to, y);
+            else store_first(to, y, lanes);
         }
     }
 }
@@ -65,6 +93,17 @@ FC_INLINE void sliding_row(const int pixels, const int vectors, const int lanes,
             FC_UNROLL for (int t = 0; t < taps; t++) {
                 if (i >= t && i - t < pixels) sum[i - t][v] += weight[t][v] * value;
             }
+        }
+    }
+}
+
+/* Add what earlier chains left, and keep it for later ones. */
+FC_INLINE void join_chains(const int pixels, const int vectors, const int later,
+                           depthwise_sums sum, depthwise_sums total) {
+    FC_UNROLL for (int j = 0; j < pixels; j++) {
+        FC_UNROLL for (int v = 0; v < vectors; v++) {
+            if (later) sum[j][v] = total[j][v] + sum[j][v];
+            total[j][v] = sum[j][v];
         }
     }
 }
@@ -101,38 +140,11 @@ FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int who
                 }
             }
         }
-        if (y0 > 0 || y1 < d->rows) {
-            FC_UNROLL for (int j = 0; j < pixels; j++) {
-                FC_UNROLL for (int v = 0; v < vectors; v++) {
-                    if (y0 > 0) sum[j][v] = total[j][v] + sum[j][v];
-                    total[j][v] = sum[j][v];
-                }
-            }
-        }
+        if (y0 > 0 || y1 < d->rows) join_chains(pixels, vectors, y0 > 0, sum, total);
         if (y1 == d->rows) break;
         y0 = y1;
     }
-    const fc_epilogue *e = &d->epilogue;
-    if (d->residual || !is_inline_activation(e)) {
-        depthwise_sums kept;
-        FC_UNROLL for (int j = 0; j < pixels; j++) {
-            FC_UNROLL for (int v = 0; v < vectors; v++) kept[j][v] = sum[j][v];
-        }
-        finish_pixels(d, kept, pixel, pixels, channel, vectors);
-        return;
-    }
-    const int relu = e->activation == FC_ACT_RELU;
-    char *out = d->out + pixel * d->out_pixel + at;
-    FC_UNROLL for (int v = 0; v < vectors; v++) {
-        const real *bias = (const real *)e->bias + channel + v * FC_LANES;
-        const vec b = !e->bias ? (vec){0} : whole ? load(bias) : load_first(bias, lanes);
-        FC_UNROLL for (int j = 0; j < pixels; j++) {
-            const vec y = inline_activation(sum[j][v] + b, relu);
-            real *to = (real *)(out + j * d->out_pixel) + v * FC_LANES;
-            if (whole) store(to, y);
-            else store_first(to, y, lanes);
-        }
-    }
+    leave_pixels(pixels, vectors, whole, lanes, &d->out, sum, pixel, channel);
 }
 
 /* Two whole vectors, one whole vector, one masked vector; each for any window and for sliding. */
@@ -156,14 +168,14 @@ static const depthwise_function
         DEPTHWISE_TILES(ENTER_DEPTHWISE)};
 
 /* Whether neighbouring pixels' windows are one tap apart in every kernel row. */
-FC_INLINE int windows_slide(const fc_depthwise_args *d) {
-    for (ptrdiff_t y = 0; y < d->rows; y++)
-        if (d->window[y].tap != d->window[y].pixel) return 0;
-    return d->taps == SLIDING_TAPS;
+FC_INLINE int windows_slide(const fc_window_row *window, ptrdiff_t rows, ptrdiff_t taps) {
+    for (ptrdiff_t y = 0; y < rows; y++)
+        if (window[y].tap != window[y].pixel) return 0;
+    return taps == SLIDING_TAPS;
 }
 
 static void depthwise(const fc_depthwise_args *d) {
-    const int sliding = windows_slide(d);
+    const int sliding = windows_slide(d->window, d->rows, d->taps);
     for (ptrdiff_t pixel = 0; pixel < d->pixels; pixel += DEPTHWISE_PIXELS) {
         const ptrdiff_t left = d->pixels - pixel;
         const ptrdiff_t pixels = left < DEPTHWISE_PIXELS ? left : DEPTHWISE_PIXELS;

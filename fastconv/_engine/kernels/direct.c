@@ -7,9 +7,10 @@
  * output channels on a tile is one output row, and that order one loop.
  *
  * planes_in_place.h holds the tiles that need no copy of a plane, pointwise_tiles.h those of one
- * tap. depthwise: vectors along the channels, in depthwise_tiles.h.
+ * tap. Vectors along the channels: depthwise_tiles.h and, for groups of a few, grouped_tiles.h.
  */
 #include "depthwise_tiles.h"
+#include "grouped_tiles.h"
 #include "kernels.h"
 #include "planes_in_place.h"
 #include "planes_tiles.h"
@@ -260,5 +261,5 @@ static void planes(const fc_planes_args *p) {
 const fc_direct_kernels FC_TABLE(direct) = {
     FC_LANES,         PLANES_VECTORS, PLANES_ROWS, DEPTHWISE_PIXELS, DEPTHWISE_VECTORS,
     interleave,       split,          planes,      in_place,         pointwise,
-    depthwise,
+    depthwise,        grouped,
 };

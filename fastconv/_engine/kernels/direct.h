@@ -1,9 +1,10 @@
 /* The direct algorithm's kernels: argument structs and table.
  *
- * Two forms. planes: vectors run along the width of one channel's rows, which a zero-padded copy
+ * Three forms. planes: vectors run along the width of one channel's rows, which a zero-padded copy
  * holds split into stride phases, so every tap is a contiguous load; two kinds of small kernels read
  * the planes in place. depthwise: vectors run along the channels of channels-last memory, one input
- * channel for each output channel.
+ * channel for each output channel. grouped: the same with several groups of a few channels in a
+ * vector.
  */
 #ifndef FC_DIRECT_H
 #define FC_DIRECT_H
@@ -80,6 +81,15 @@ typedef struct {
     ptrdiff_t pixel, tap;
 } fc_window_row;
 
+/* Where the sums of neighbouring pixels go, channels side by side. */
+typedef struct {
+    fc_epilogue epilogue; /* bias NULL and no activation where sums are wanted */
+    char *out;
+    ptrdiff_t out_pixel;
+    const char *residual; /* NULL without residual */
+    ptrdiff_t residual_pixel;
+} fc_pixels_out;
+
 /* depthwise: `pixels` neighbouring output pixels, `channels` channels of each.
  *   sum[j][c] = sum over rows y, taps t of window[y].x[j * pixel + t * tap + c] * w[y][t][c]
  * Chains of chain_rows kernel rows, added in order. w's rows are w_tap bytes apart. */
@@ -89,12 +99,32 @@ typedef struct {
     const fc_window_row *window;
     const char *w;
     ptrdiff_t w_tap;
-    fc_epilogue epilogue; /* bias NULL and no activation where sums are wanted */
-    char *out;
-    ptrdiff_t out_pixel;
-    const char *residual; /* NULL without residual */
-    ptrdiff_t residual_pixel;
+    fc_pixels_out out;
 } fc_depthwise_args;
+
+/* The groups that one vector holds: how many input and output channels they have, each at most
+ * `lanes`, and for each input channel of a group a vector of integers as wide as an element that
+ * says which of the vector's input channels each lane reads (any of them in lanes left over). */
+typedef struct {
+    int channels_in, channels_out;
+    const char *index;
+} fc_group_lanes;
+
+/* grouped: `pixels` neighbouring output pixels, `vectors` vectors of whole groups. Lane c of a vector
+ * whose input channels begin at `first`:
+ *   sum[j][c] = sum over rows y, input channels i < group_in, taps t of
+ *     window[y].x[j * pixel + t * tap + first + index[i][c]] * w[vector][y][i][t][c]
+ * Chains of chain_rows kernel rows, added in order; the vectors' channels lie side by side. */
+typedef struct {
+    ptrdiff_t pixels, vectors;
+    fc_group_lanes usual, last; /* of the last vector, and of all before it */
+    ptrdiff_t group_in;
+    ptrdiff_t rows, taps, chain_rows;
+    const fc_window_row *window;
+    const char *w;
+    ptrdiff_t w_vector;
+    fc_pixels_out out;
+} fc_grouped_args;
 
 typedef struct {
     int lanes;
@@ -107,6 +137,7 @@ typedef struct {
     void (*in_place)(const fc_planes_args *);
     void (*pointwise)(const fc_planes_args *);
     void (*depthwise)(const fc_depthwise_args *);
+    void (*grouped)(const fc_grouped_args *);
 } fc_direct_kernels;
 
 #endif

@@ -65,7 +65,7 @@ FC_INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
 FC_INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
 FC_INLINE vec splat(real s) { return s - (vec){0}; } /* s - 0 is s for every s, -0 and NaN too */
 
-/* The first n lanes, 0 <= n < FC_LANES; the others read as zero and memory past them is untouched. */
+/* The first n lanes, 0 <= n <= FC_LANES; the others read as zero and memory past them is untouched. */
 #if defined(__AVX512F__)
 #if FC_DTYPE == 32
 FC_INLINE vec load_first(const real *p, int n) {
@@ -197,6 +197,37 @@ FC_INLINE vec min_nan(vec a, vec b) { return blend((ivec)(a != a), a, smaller(a,
 #endif
 FC_INLINE vec even_lanes(vec a, vec b) { return __builtin_shufflevector(a, b, FC_EVEN); }
 FC_INLINE vec odd_lanes(vec a, vec b) { return __builtin_shufflevector(a, b, FC_ODD); }
+
+/* Lane i is the index[i]-th of the n elements from p on. On the weakest level no instruction moves
+ * lanes by a variable, so there the elements are loaded one by one. */
+#if defined(__AVX512F__) && FC_DTYPE == 32
+FC_INLINE vec permute(vec v, ivec index) {
+    return (vec)_mm512_permutexvar_ps((__m512i)index, (__m512)v);
+}
+#elif defined(__AVX512F__)
+FC_INLINE vec permute(vec v, ivec index) {
+    return (vec)_mm512_permutexvar_pd((__m512i)index, (__m512d)v);
+}
+#elif defined(__AVX2__) && FC_DTYPE == 32
+FC_INLINE vec permute(vec v, ivec index) {
+    return (vec)_mm256_permutevar8x32_ps((__m256)v, (__m256i)index);
+}
+#elif defined(__AVX2__)
+FC_INLINE vec permute(vec v, ivec index) {
+    const ivec halves = index * 2 | (index * 2 + 1) << 32;
+    return (vec)_mm256_permutevar8x32_ps((__m256)v, (__m256i)halves);
+}
+#endif
+FC_INLINE vec load_permuted(const real *p, int n, ivec index) {
+#if defined(__AVX2__)
+    return permute(n == FC_LANES ? load(p) : load_first(p, n), index);
+#else
+    vec v;
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++) v[i] = p[index[i]];
+    (void)n;
+    return v;
+#endif
+}
 
 /* Transpose FC_LANES x FC_LANES in registers: log2(lanes) rounds, each exchanging blocks of `s`
  * lanes between rows i and i + s. */
