@@ -1,8 +1,8 @@
 """Gradients again in plain NumPy: the specification of `fastconv.grad`, and its oracle.
 
 Names and arguments are those of `fastconv.grad`, except that a convolution's are the same for any
-number of axes; as everywhere in the reference there is no Python
-loop over data, nothing is checked, and the arrays' own type says how exactly is computed.
+number of axes; as everywhere in the reference there is no Python loop over data, nothing is
+checked, and the arrays' own type says how exactly is computed.
 """
 
 import importlib as _importlib
