@@ -15,6 +15,7 @@ copy; every input goes in through `ParameterLayer.cast`.
 import numpy as np
 
 from fastconv.functional._check import as_array
+from fastconv.nn.arguments import Drawn
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -90,6 +91,7 @@ class ArrayAttribute:
     """A named array of a `ParameterLayer`: `layer.weight = values` checks, casts and copies.
 
     The layer's `array_shapes` says which shape is right.  An `optional` array may also be None.
+    Initial values that are still to be `Drawn` become an array at the first look.
     """
 
     def __init__(self, optional=False):
@@ -100,7 +102,14 @@ class ArrayAttribute:
         self.slot = "_" + name
 
     def __get__(self, layer, owner=None):
-        return self if layer is None else vars(layer)[self.slot]
+        if layer is None:
+            return self
+        values = vars(layer)[self.slot]
+        if isinstance(values, Drawn):
+            # Two threads may both draw: they get the same numbers, and either array serves.
+            values = values.draw()
+            setattr(layer, self.slot, values)
+        return values
 
     def __set__(self, layer, values):
         setattr(layer, self.slot, self._own(layer, values))
@@ -109,6 +118,8 @@ class ArrayAttribute:
         """Return a checked private copy of `values` in the layer's dtype."""
         if values is None and self.optional:
             return None
+        if isinstance(values, Drawn):
+            return values
         op, shape = type(layer).__name__, layer.array_shapes[self.name]
         values = as_array(op, self.name, values)
         if values.shape != shape:

@@ -20,6 +20,8 @@ unpacked, both pack the same weights and either result serves.  Change a layer (
 or settings) only while no other thread runs it.
 """
 
+import numpy as np
+
 from fastconv.nn.module import ArrayAttribute, ParameterLayer
 
 
@@ -65,7 +67,7 @@ class PackedLayer(ParameterLayer):
         """Make the arrays writable in training mode only."""
         for slot in ("_weight", "_bias"):
             array = vars(self).get(slot)
-            if array is not None:
+            if isinstance(array, np.ndarray):
                 array.flags.writeable = self.training
 
     def __getstate__(self):
