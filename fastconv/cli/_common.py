@@ -7,7 +7,6 @@ lines: progress on standard error, results on standard output.
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,16 +45,6 @@ def check_writable(option: str, folder: Path) -> None:
             pass
     except OSError as error:
         raise CommandError(f"{option}: cannot write into {folder} ({error.strerror})") from error
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as partial:
-        partial.write(content)
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(partial.name, 0o666 & ~mask)  # temporary files are private, results are not
-    os.replace(partial.name, path)
 
 
 def progress(items: Sequence[Item], label: Callable[[Item], str]) -> Iterator[Item]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import fastconv
 from fastconv import shapes
+from fastconv._files import write_file
 from fastconv.cli._common import (
     Column,
     CommandError,
@@ -23,7 +24,6 @@ from fastconv.cli._common import (
     print_table,
     progress,
     require,
-    write_file,
 )
 from fastconv.cli._measure import (
     QUICK,

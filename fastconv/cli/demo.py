@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import fastconv
+from fastconv._files import write_file
 from fastconv.cli import _experiments, _page
 from fastconv.cli._common import (
     Column,
@@ -19,7 +20,6 @@ from fastconv.cli._common import (
     print_table,
     progress,
     require,
-    write_file,
 )
 from fastconv.cli._measure import THOROUGH, Blas, blas_threads
 

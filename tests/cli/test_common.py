@@ -1,4 +1,4 @@
-"""What the commands share: files written whole, tables, progress."""
+"""What the commands share: tables, progress, what they need."""
 
 import sys
 
@@ -11,7 +11,6 @@ from fastconv.cli._common import (
     print_table,
     progress,
     require,
-    write_file,
 )
 
 COLUMNS = [Column("name", right=False), Column("ms", headline=True)]
@@ -34,21 +33,6 @@ class Terminal:
 
     def flush(self):
         pass
-
-
-def test_write_file_replaces(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    write_file(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_write_file_has_usual_rights(tmp_path):
-    plain = tmp_path / "plain"
-    plain.write_bytes(b"")
-    write_file(tmp_path / "file", b"")
-    assert (tmp_path / "file").stat().st_mode == plain.stat().st_mode
 
 
 def test_check_writable(tmp_path):
