@@ -179,11 +179,26 @@ def dropout(x, p=0.5, training=True, rng=None):
         Of x's shape, float32 or float64. Where nothing is dropped it may share x's memory.
     """
     op = "dropout"
-    x = as_array(op, "x", x)
     p = _number(op, "p", p, 0, 1)
-    dtype = compute_dtype(op, x)
-    if not flag(op, "training", training) or p == 0:
-        return x.astype(dtype, copy=False)
+    if not flag(op, "training", training):
+        x = as_array(op, "x", x)
+        return x.astype(compute_dtype(op, x), copy=False)
+    return drop(x, p, rng)[0]
+
+
+def drop(x, p, rng):
+    """Do as `dropout` in training; return what stayed, too.
+
+    Returns
+    -------
+    result : ndarray
+    kept : ndarray of bool, or None
+        Of x's shape; None if all elements are kept.
+    """
+    op = "dropout"
+    x = as_array(op, "x", x)
+    if p == 0:
+        return x.astype(compute_dtype(op, x), copy=False), None
     try:
         rng = np.random.default_rng(rng)
     except (TypeError, ValueError):
@@ -191,11 +206,17 @@ def dropout(x, p=0.5, training=True, rng=None):
             f"{op}: rng must be None, a non-negative integer seed or a numpy.random.Generator, "
             f"got {short_repr(rng)}"
         ) from None
+    kept = rng.random(x.shape) >= p
+    return scale_kept(x, kept, p), kept
+
+
+def scale_kept(x, kept, p):
+    """Return x / (1 - p) where `kept`, an array of bools, is true, and 0 elsewhere."""
+    x = as_array("dropout", "x", x)
+    dtype = compute_dtype("dropout", x)
     result = elementwise.empty(x.shape, dtype)
-    if p == 1:
-        result[...] = 0
-        return result
     # Zeros first: infinity times a mask of 0 would be NaN.
-    result[...] = np.where(rng.random(x.shape) >= p, x, 0)
-    result *= dtype.type(1 / (1 - p))
+    result[...] = np.where(kept, x, 0)
+    if p < 1:
+        result *= dtype.type(1 / (1 - p))
     return result

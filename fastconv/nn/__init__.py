@@ -3,10 +3,20 @@
     net = nn.Sequential(nn.Conv2d(1, 6, 5, activation="relu"), nn.MaxPool2d(2)).eval()
     y = net(x)
 
+To train a network, call it in training mode, then its `backward` with the gradient of the loss:
+gradients gather in the layers' `gradients`; `memory` tells when a forward is recorded.
+
+    loss, grad = softmax_cross_entropy(net.train()(x), labels)
+    net.backward(grad)
+
+Arrays go by PyTorch's names (`state_dict`), to and from files by `save` and `load`; `init` draws
+initial weights by the rules of He and Glorot.
+
 One family a file: convolutions in `conv`, `Linear` in `linear`, pools in `pool`, and so on; what
 all layers share is in `module`, what the layers with packed weights share in `packed`.
 """
 
+from fastconv.nn import init
 from fastconv.nn.activation import (
     Hardsigmoid,
     Hardswish,
@@ -20,7 +30,7 @@ from fastconv.nn.activation import (
     Softmax,
     Tanh,
 )
-from fastconv.nn.container import Sequential
+from fastconv.nn.container import Concat, Residual, Sequential
 from fastconv.nn.conv import (
     Conv1d,
     Conv2d,
@@ -30,7 +40,9 @@ from fastconv.nn.conv import (
     ConvTranspose3d,
 )
 from fastconv.nn.dropout import Dropout
+from fastconv.nn.files import load, save
 from fastconv.nn.linear import Linear
+from fastconv.nn.memory import recording
 from fastconv.nn.module import Module
 from fastconv.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, LocalResponseNorm
 from fastconv.nn.pool import (
@@ -62,6 +74,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Concat",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -84,9 +97,14 @@ __all__ = [
     "PReLU",
     "ReLU",
     "ReLU6",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "init",
+    "load",
+    "recording",
+    "save",
 ]

@@ -1,34 +1,57 @@
 """Activation layers: one elementwise function each, softmax included.
 
-Except for `PReLU`, which learns its slopes, a layer here has no arrays and calls the function of
-its name in `fastconv.functional.activation`.  After a convolution or a `Linear`, the keyword
-`activation=` of that layer gives the same numbers in one pass less.
+Except for `PReLU`, which learns its slopes, a layer here has no arrays and calls the functions of
+its name in `fastconv.functional.activation` and `fastconv.grad`.  After a convolution or a
+`Linear`, the keyword `activation=` of that layer gives the same numbers in one pass less.
 """
 
 import numpy as np
 
+from fastconv import grad as gradients
 from fastconv.functional import activation
 from fastconv.functional._check import as_array, integer
 from fastconv.nn.module import ArrayAttribute, Module, ParameterLayer
 
 
-class ReLU(Module):
+class _Activation(Module):
+    """What the activations without arrays share.
+
+    A subclass sets `name`, that of its functions, and `gradient_from`, what its gradient is
+    computed from: "x" or, which saves memory if the next layer keeps the result anyway, "y".
+    """
+
+    name = ""
+    gradient_from = "y"
+
+    def numbers(self):
+        """Return the further arguments of the functions."""
+        return ()
+
+    def forward(self, x):
+        """Return the activation of x."""
+        y = getattr(activation, self.name)(x, *self.numbers())
+        self.remember(y if self.gradient_from == "y" else x)
+        return y
+
+    def backward(self, grad):
+        """Return the gradient of x."""
+        (seen,) = self.recall()
+        return getattr(gradients, self.name)(seen, grad, *self.numbers())
+
+
+class ReLU(_Activation):
     """max(x, 0)."""
 
-    def forward(self, x):
-        """Return max(x, 0)."""
-        return activation.relu(x)
+    name = "relu"
 
 
-class ReLU6(Module):
+class ReLU6(_Activation):
     """min(max(x, 0), 6)."""
 
-    def forward(self, x):
-        """Return x clipped to 0..6."""
-        return np.minimum(activation.relu(x), 6)
+    name = "relu6"
 
 
-class LeakyReLU(Module):
+class LeakyReLU(_Activation):
     """x where x > 0, else negative_slope * x.
 
     Parameters
@@ -36,12 +59,15 @@ class LeakyReLU(Module):
     negative_slope : float
     """
 
+    name = "leaky_relu"
+    gradient_from = "x"
+
     def __init__(self, negative_slope=0.01):
         self.negative_slope = negative_slope
 
-    def forward(self, x):
-        """Return the leaky rectifier of x."""
-        return activation.leaky_relu(x, self.negative_slope)
+    def numbers(self):
+        """Return the slope."""
+        return (self.negative_slope,)
 
     def extra_repr(self):
         """Return the settings as PyTorch prints them."""
@@ -78,54 +104,57 @@ class PReLU(ParameterLayer):
 
     def forward(self, x):
         """Return the rectifier of x, cast to the layer's dtype first."""
-        return activation.prelu(self.cast(x), self.weight, layout=self.layout)
+        x = self.cast(x)
+        self.remember(x)
+        return activation.prelu(x, self.weight, layout=self.layout)
+
+    def backward(self, grad):
+        """Return the gradient of x; add that of the slopes to `gradients`."""
+        (x,) = self.recall()
+        grad = self.cast(grad, "grad")
+        dx, dweight = gradients.prelu(x, self.weight, grad, layout=self.layout)
+        self.add_gradient("weight", dweight)
+        return dx
 
     def extra_repr(self):
         """Return the settings as PyTorch prints them."""
         return f"num_parameters={self.weight.size}"
 
 
-class Sigmoid(Module):
+class Sigmoid(_Activation):
     """1 / (1 + exp(-x))."""
 
-    def forward(self, x):
-        """Return the logistic function of x."""
-        return activation.sigmoid(x)
+    name = "sigmoid"
 
 
-class Tanh(Module):
+class Tanh(_Activation):
     """Hyperbolic tangent."""
 
-    def forward(self, x):
-        """Return the hyperbolic tangent of x."""
-        return activation.tanh(x)
+    name = "tanh"
 
 
-class SiLU(Module):
+class SiLU(_Activation):
     """x * sigmoid(x)."""
 
-    def forward(self, x):
-        """Return x * sigmoid(x)."""
-        return activation.silu(x)
+    name = "silu"
+    gradient_from = "x"
 
 
-class Hardsigmoid(Module):
+class Hardsigmoid(_Activation):
     """(x + 3) / 6, clipped to 0..1."""
 
-    def forward(self, x):
-        """Return the piecewise linear sigmoid of x."""
-        return activation.hardsigmoid(x)
+    name = "hardsigmoid"
+    gradient_from = "x"
 
 
-class Hardswish(Module):
+class Hardswish(_Activation):
     """x * hardsigmoid(x)."""
 
-    def forward(self, x):
-        """Return x * hardsigmoid(x)."""
-        return activation.hardswish(x)
+    name = "hardswish"
+    gradient_from = "x"
 
 
-class Softmax(Module):
+class Softmax(_Activation):
     """exp(x) / sum(exp(x)) along an axis.
 
     Parameters
@@ -134,12 +163,14 @@ class Softmax(Module):
         The axis along which the results add up to 1.
     """
 
+    name = "softmax"
+
     def __init__(self, axis=-1):
         self.axis = axis
 
-    def forward(self, x):
-        """Return the softmax of x."""
-        return activation.softmax(x, self.axis)
+    def numbers(self):
+        """Return the axis."""
+        return (self.axis,)
 
     def extra_repr(self):
         """Return the settings."""
@@ -155,6 +186,4 @@ class LogSoftmax(Softmax):
         The axis along which the exponentials of the results add up to 1.
     """
 
-    def forward(self, x):
-        """Return the logarithm of the softmax of x."""
-        return activation.log_softmax(x, self.axis)
+    name = "log_softmax"

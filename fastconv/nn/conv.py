@@ -7,12 +7,14 @@ that `prepare_conv` made from the same settings, with the weights packed once.
     constructor --geometry check--> settings, one entry for each axis
     settings + weight, bias --+--training----> conv2d(x, weight, bias, **settings)
                               +--evaluation--> prepare_conv(weight, bias, **settings)(x)
+                              +--backward----> grad.conv2d_input, _weight and _bias
 """
 
 import math
 
 import numpy as np
 
+from fastconv import grad as gradients
 from fastconv.functional import conv
 from fastconv.functional._check import (
     conv_geometry,
@@ -120,9 +122,34 @@ class _Conv(PackedLayer):
             "activation": self.activation,
         }
 
-    def run_unpacked(self, x):
+    def run_unpacked(self, x, activation):
         """Call the functional form with the current weights."""
-        return type(self).function(x, self.weight, self.bias, **self._settings())
+        settings = {**self._settings(), "activation": activation}
+        return type(self).function(x, self.weight, self.bias, **settings)
+
+    def _gradient(self, of):
+        """Return the function in `fastconv.grad` for the gradient `of` "input" or "weight"."""
+        return getattr(gradients, f"{type(self).function.__name__}_{of}")
+
+    def _gradient_settings(self):
+        """Return the keyword arguments that the gradients share."""
+        names = ("stride", "padding", "dilation", "groups", "layout")
+        return {name: getattr(self, name) for name in names}
+
+    def input_gradient(self, x, grad):
+        """Return the gradient of x."""
+        settings = {**self._gradient_settings(), "precision": self.precision}
+        return self._gradient("input")(x.shape, self.weight, grad, **settings)
+
+    def weight_gradient(self, x, grad):
+        """Return the gradient of the weight."""
+        settings = self._gradient_settings()
+        return self._gradient("weight")(x, self.weight.shape, grad, **settings)
+
+    def bias_gradient(self, grad):
+        """Return the gradient of the bias."""
+        # A transposed convolution's is the same sum.
+        return getattr(gradients, f"conv{self.nd}d_bias")(grad, layout=self.layout)
 
     def prepare(self):
         """Pack the current weights."""
@@ -293,6 +320,14 @@ class _ConvTranspose(_Conv):
 
     def _settings(self):
         return {**super()._settings(), "output_padding": self.output_padding}
+
+    def _gradient_settings(self):
+        return {**super()._gradient_settings(), "output_padding": self.output_padding}
+
+    def input_gradient(self, x, grad):
+        """Return the gradient of x: the convolution that this layer transposes."""
+        settings = {**self._gradient_settings(), "precision": self.precision}
+        return self._gradient("input")(self.weight, grad, **settings)
 
     def _settings_and_defaults(self):
         output_padding = (self.output_padding, (0,) * self.nd)

@@ -28,8 +28,20 @@ class Dropout(Module):
     def forward(self, x):
         """Return x with elements dropped in training mode, x itself otherwise."""
         if not self.training:
+            self.remember(None)
             return x
-        return norm.dropout(x, self.p, rng=self._generator)
+        y, kept = norm.drop(x, self.p, self._generator)
+        self.remember(kept)
+        return y
+
+    def backward(self, grad):
+        """Return the gradient of x: zero where x was dropped."""
+        (kept,) = self.recall()
+        return grad if kept is None else norm.scale_kept(grad, kept, self.p)
+
+    def reseed(self, rng):
+        """Let the coming choices follow from `rng`, a seed or a generator."""
+        self._generator = make_generator("Dropout", rng)
 
     def extra_repr(self):
         """Return the settings as PyTorch prints them."""

@@ -6,6 +6,7 @@ with the current ones in training mode.
 
 import numpy as np
 
+from fastconv import grad as gradients
 from fastconv.functional import linear
 from fastconv.functional._check import flag, integer, parse_activation
 from fastconv.nn.arguments import make_generator, uniform_by_fan_in
@@ -66,9 +67,21 @@ class Linear(PackedLayer):
             else None
         )
 
-    def run_unpacked(self, x):
+    def run_unpacked(self, x, activation):
         """Call the functional form with the current weights."""
-        return linear.linear(x, self.weight, self.bias, activation=self.activation)
+        return linear.linear(x, self.weight, self.bias, activation=activation)
+
+    def input_gradient(self, x, grad):
+        """Return the gradient of x."""
+        return gradients.linear_input(self.weight, grad)
+
+    def weight_gradient(self, x, grad):
+        """Return the gradient of the weight."""
+        return gradients.linear_weight(x, grad)
+
+    def bias_gradient(self, grad):
+        """Return the gradient of the bias."""
+        return gradients.linear_bias(grad)
 
     def prepare(self):
         """Pack the current weights."""

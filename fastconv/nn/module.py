@@ -1,8 +1,8 @@
 """The two bases of every layer: `Module` and `ParameterLayer`.
 
-A `Module` is a callable with a `forward`, a mode (training or evaluation) and children.  A child
-is simply an attribute that is itself a Module, so nothing has to be registered: `train()`, `eval()`
-and `repr()` walk the attributes.
+A `Module` is a callable with a `forward`, a `backward`, a mode (training or evaluation) and
+children.  A child is simply an attribute that is itself a Module, so nothing has to be registered:
+`train()`, `eval()`, `repr()` and `state_dict()` walk the attributes.
 
 A `ParameterLayer` also owns named arrays (weight, bias, running statistics) of one dtype.  Every
 array goes in through an `ArrayAttribute`, which checks its shape, casts it and takes a private
@@ -10,18 +10,27 @@ copy; every input goes in through `ParameterLayer.cast`.
 
     values --ArrayAttribute--> layer._weight (layer.dtype, C order, owned by this layer alone)
     x -----cast--------------> forward(x) --> fastconv.functional --> ndarray
+    dx <---------------------- backward(grad): fastconv.grad, from what forward remembered
+                                   +--> layer.gradients["weight"], added up until zero_grad()
+
+When forward remembers is told in `memory`.
 """
 
 import numpy as np
 
 from fastconv.functional._check import as_array
+from fastconv.nn import memory, state
 from fastconv.nn.arguments import Drawn
 
+# What copies and pickles leave behind: it belongs to one run of one object.
+_TRANSIENT = ("_memory", "_gradients", "_packed")
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class Module:
     """Base of all layers and models: subclass it, set layers as attributes, write `forward`.
+
+    To train it, write `backward` too: call the layers' `backward` in reverse order.
 
     A new module is in training mode, as PyTorch's is; call `eval()` before inference.  Only
     attributes that are Modules themselves count as children: put a list of layers into a
@@ -35,6 +44,9 @@ class Module:
     ...         self.relu = ReLU()
     ...     def forward(self, x):
     ...         return self.relu(x + self.conv(x))
+    ...     def backward(self, grad):
+    ...         grad = self.relu.backward(grad)
+    ...         return grad + self.conv.backward(grad)
     """
 
     _training = True
@@ -47,12 +59,15 @@ class Module:
     def train(self, mode=True):
         """Put this module and all its children into training mode (or, `mode=False`, out of it).
 
+        What the last forward remembered for `backward` is forgotten.
+
         Returns
         -------
         Module
             The module itself, so that calls can be chained.
         """
         self._training = bool(mode)
+        self.forget()
         for _, child in self.named_children():
             child.train(mode)
         return self
@@ -65,13 +80,129 @@ class Module:
         """Return the direct children as a list of (attribute name, Module), in order of setting."""
         return [(name, value) for name, value in vars(self).items() if isinstance(value, Module)]
 
+    def named_modules(self, prefix=""):
+        """Yield (dotted path, Module) for this module (its path is `prefix`) and all below it.
+
+        A module that is reached along several paths comes once for each of them.
+        """
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self):
+        """Yield this module and all below it, each once."""
+        return iter({id(module): module for _, module in self.named_modules()}.values())
+
+    def named_parameters(self):
+        """Yield (dotted path, ndarray) for every array that training changes, each once.
+
+        They are the layers' own arrays, writable in training mode.
+        """
+        seen = set()
+        for path, module in self.named_modules():
+            if isinstance(module, ParameterLayer) and id(module) not in seen:
+                seen.add(id(module))
+                for name in module.parameter_names():
+                    yield f"{path}.{name}" if path else name, getattr(module, name)
+
+    def parameters(self):
+        """Yield every array that training changes."""
+        return (array for _, array in self.named_parameters())
+
+    def zero_grad(self):
+        """Drop the gradients that `backward` has added up, here and in all modules below."""
+        for module in self.modules():
+            if isinstance(module, ParameterLayer):
+                module.gradients.clear()
+
+    def state_dict(self):
+        """Return copies of all arrays by name, as `torch.nn.Module.state_dict` names them.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Weights, biases and running statistics; a name is the path of attributes, joined with
+            dots. What is written into them does not reach the layers.
+        """
+        return state.gather(self)
+
+    def load_state_dict(self, arrays, strict=True):
+        """Take over all arrays from a dictionary, all of them or, after an error, none.
+
+        Parameters
+        ----------
+        arrays : dict of str to array_like
+            As `state_dict` returns it, here or in PyTorch: ndarrays or tensors of any real dtype,
+            which are cast to the layers'.
+        strict : bool
+            False: leave what is missing as it is and ignore what has no place.
+
+        Returns
+        -------
+        StateNames
+            The names that were missing, and those that had no place; empty when strict.
+
+        Raises
+        ------
+        ValueError
+            When shapes differ, and if strict when names are missing or have no place: all of them
+            are listed.
+        TypeError
+            When a value is not an array of real numbers.
+        """
+        return state.scatter(self, arrays, strict)
+
     def forward(self, x):
         """Compute the result for `x`; every layer writes its own."""
         raise NotImplementedError(f"{type(self).__name__}: forward is not defined")
 
+    def backward(self, grad):
+        """Go back through the last recorded forward; every layer writes its own.
+
+        Parameters
+        ----------
+        grad : array_like
+            Gradient of some number with respect to what `forward` returned, and of its shape.
+
+        Returns
+        -------
+        ndarray
+            The gradient with respect to the input. Those of the parameters are added to the
+            `gradients` of their layers.
+
+        Raises
+        ------
+        RuntimeError
+            When there was no forward in training mode (or in `nn.recording()`) since the last
+            backward.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: backward is not defined")
+
     def __call__(self, *inputs, **options):
-        """Run `forward`."""
-        return self.forward(*inputs, **options)
+        """Run `forward`, recorded for `backward` in training mode."""
+        return memory.run(self, inputs, options)
+
+    def remember(self, *values):
+        """Keep what `backward` will need, if this forward is recorded."""
+        if memory.is_recording():
+            vars(self).setdefault("_memory", []).append(values)
+
+    def recall(self):
+        """Return the newest values that were remembered, and drop them."""
+        pile = vars(self).get("_memory")
+        if not pile:
+            raise RuntimeError(
+                f"{type(self).__name__}({self.extra_repr()}): backward needs a forward in training "
+                "mode (or in nn.recording()) before it, and each forward serves once"
+            )
+        return pile.pop()
+
+    def forget(self):
+        """Drop all that was remembered."""
+        vars(self).pop("_memory", None)
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name not in _TRANSIENT}
 
     def extra_repr(self):
         """Return what stands between the brackets of `repr`: the layer's own settings."""
@@ -90,12 +221,13 @@ class Module:
 class ArrayAttribute:
     """A named array of a `ParameterLayer`: `layer.weight = values` checks, casts and copies.
 
-    The layer's `array_shapes` says which shape is right.  An `optional` array may also be None.
+    The layer's `array_shapes` says which shape is right.  An `optional` array may also be None; one
+    that is not `learned` (running statistics) has no gradient.
     Initial values that are still to be `Drawn` become an array at the first look.
     """
 
-    def __init__(self, optional=False):
-        self.optional = optional
+    def __init__(self, optional=False, learned=True):
+        self.optional, self.learned = optional, learned
 
     def __set_name__(self, owner, name):
         self.name = name
@@ -143,13 +275,39 @@ class ParameterLayer(Module):
         If `dtype` is neither float32 nor float64.
     """
 
+    # Names in `state_shapes` that may be missing from a file.
+    ignorable_state = ()
+
     def __init__(self, dtype, array_shapes):
         self.dtype = _check_dtype(type(self).__name__, dtype)
         self.array_shapes = array_shapes
 
-    def cast(self, x):
+    def cast(self, x, name="x"):
         """Return `x` as an array of the layer's dtype, without a copy where it already is one."""
-        return as_array(type(self).__name__, "x", x).astype(self.dtype, copy=False)
+        return as_array(type(self).__name__, name, x).astype(self.dtype, copy=False)
+
+    @property
+    def gradients(self):
+        """dict of str to ndarray: gradients of the parameters by name, added up by `backward`."""
+        return vars(self).setdefault("_gradients", {})
+
+    def add_gradient(self, name, gradient):
+        """Add an array, which the layer may keep, to the gradient of the parameter `name`."""
+        sum_so_far = self.gradients.setdefault(name, gradient)
+        if sum_so_far is not gradient:
+            sum_so_far += gradient
+
+    def parameter_names(self):
+        """Return the names of the arrays that training changes, those that are None left out."""
+        return [name for name in self._present() if getattr(type(self), name).learned]
+
+    def state_shapes(self):
+        """Return the shape of each array that `state_dict` saves, by name."""
+        return {name: self.array_shapes[name] for name in self._present()}
+
+    def _present(self):
+        # Looks at the slots: to ask an array that is still to be drawn would draw it.
+        return [name for name in self.array_shapes if vars(self)["_" + name] is not None]
 
     def __setstate__(self, state):
         # Copies, because copy.copy and unpickling hand over arrays that something else may hold.

@@ -7,6 +7,7 @@ ones.  Either way the arithmetic is `fastconv.functional.norm.batch_norm`.
 
 import numpy as np
 
+from fastconv import grad as gradients
 from fastconv.functional import norm
 from fastconv.functional._check import flag, integer, normalise_layout
 from fastconv.nn.arguments import CHANNELS_FIRST
@@ -18,10 +19,12 @@ class _BatchNorm(ParameterLayer):
 
     weight = ArrayAttribute(optional=True)
     bias = ArrayAttribute(optional=True)
-    running_mean = ArrayAttribute()
-    running_var = ArrayAttribute()
+    running_mean = ArrayAttribute(learned=False)
+    running_var = ArrayAttribute(learned=False)
 
     nd = 0
+    # PyTorch's files have it only since 2018.
+    ignorable_state = ("num_batches_tracked",)
 
     def __init__(
         self,
@@ -45,6 +48,20 @@ class _BatchNorm(ParameterLayer):
         self.weight = np.ones(shape) if affine else None
         self.bias = np.zeros(shape) if affine else None
         self.running_mean, self.running_var = np.zeros(shape), np.ones(shape)
+        self.num_batches_tracked = 0
+
+    @property
+    def num_batches_tracked(self):
+        """int: batches that have moved the running statistics."""
+        return self._num_batches_tracked
+
+    @num_batches_tracked.setter
+    def num_batches_tracked(self, count):
+        self._num_batches_tracked = int(count)
+
+    def state_shapes(self):
+        """Return the shapes of the layer's arrays, the number of batches among them, by name."""
+        return {**super().state_shapes(), "num_batches_tracked": ()}
 
     def forward(self, x):
         """Return x, cast to the layer's dtype, normalised channel by channel."""
@@ -59,6 +76,7 @@ class _BatchNorm(ParameterLayer):
             mean, variance = self._batch_statistics(x, axis)
         else:
             mean, variance = self.running_mean, self.running_var
+        self.remember(x, mean, variance, self.training)
         return norm.batch_norm(
             x,
             mean,
@@ -68,6 +86,25 @@ class _BatchNorm(ParameterLayer):
             eps=self.eps,
             layout=self._layout_of(x),
         )
+
+    def backward(self, grad):
+        """Return the gradient of x: through the statistics too, where they were the batch's."""
+        x, mean, variance, training = self.recall()
+        grad = self.cast(grad, "grad")
+        dx, dweight, dbias = gradients.batch_norm(
+            x,
+            grad,
+            weight=self.weight,
+            mean=mean,
+            var=variance,
+            training=training,
+            eps=self.eps,
+            layout=self._layout_of(x),
+        )
+        if self.weight is not None:
+            self.add_gradient("weight", dweight)
+            self.add_gradient("bias", dbias)
+        return dx
 
     def _layout_of(self, x):
         """Return the layout by which the function is to read the axes of `x`."""
@@ -101,6 +138,7 @@ class _BatchNorm(ParameterLayer):
         unbiased = variance * count / (count - 1)
         self.running_mean += self.momentum * (mean - self.running_mean)
         self.running_var += self.momentum * (unbiased - self.running_var)
+        self.num_batches_tracked += 1
         return mean.astype(self.dtype), variance.astype(self.dtype)
 
     def extra_repr(self):
@@ -154,6 +192,8 @@ class BatchNorm2d(_BatchNorm):
         Gamma and beta.  Assigning checks the shape and takes a copy in the layer's dtype.
     running_mean, running_var : ndarray, (C,)
         Likewise.
+    num_batches_tracked : int
+        Batches that have moved the running statistics.
     """
 
     nd = 2
@@ -191,8 +231,16 @@ class LocalResponseNorm(Module):
 
     def forward(self, x):
         """Return x normalised across channels."""
+        self.remember(x)
         return norm.local_response_norm(
             x, self.size, self.alpha, self.beta, self.k, layout=self.layout
+        )
+
+    def backward(self, grad):
+        """Return the gradient of x."""
+        (x,) = self.recall()
+        return gradients.local_response_norm(
+            x, grad, self.size, self.alpha, self.beta, self.k, layout=self.layout
         )
 
     def extra_repr(self):

@@ -9,6 +9,9 @@ weights change at every step, so the functional form is called with the current 
     weight       writable                          read-only
     kept         nothing                           the prepared operation
 
+A forward that is recorded for `backward` also remembers x and, with a fused activation, the result.
+Where that result does not tell the activation's gradient, `fused` says what is kept instead.
+
 An in-place change that the packed copy would not see cannot happen unnoticed: in evaluation mode
 `weight` and `bias` are read-only, also under names given to them earlier (`w = layer.weight`), and
 writing raises ValueError.  Only a *view* taken in training mode (`w = layer.weight[0]`) stays
@@ -22,14 +25,19 @@ or settings) only while no other thread runs it.
 
 import numpy as np
 
+from fastconv import grad as gradients
+from fastconv.nn import memory
+from fastconv.nn.fused import step_apart
 from fastconv.nn.module import ArrayAttribute, ParameterLayer
 
 
 class PackedLayer(ParameterLayer):
     """Base of the layers with a weight and a bias that are packed once in evaluation mode.
 
-    A subclass writes `run_unpacked(x)`, the functional form, and `prepare()`, which returns a
-    prepared operation for the same result.  Setting any attribute drops the packed form.
+    A subclass sets `activation` and writes `run_unpacked(x, activation)`, the functional form;
+    `prepare()`, which returns a prepared operation for the same result; and for `backward`
+    `input_gradient(x, grad)`, `weight_gradient(x, grad)` and `bias_gradient(grad)`, with `grad`
+    that of the result before the activation.  Setting any attribute drops the packed form.
     """
 
     weight = ArrayAttribute()
@@ -37,19 +45,37 @@ class PackedLayer(ParameterLayer):
 
     _packed = None
 
-    def run_unpacked(self, x):
-        """Compute the result for `x` with the weights as they are now."""
-        raise NotImplementedError(f"{type(self).__name__}: run_unpacked is not defined")
-
-    def prepare(self):
-        """Pack the weights as they are now; return a callable that takes x."""
-        raise NotImplementedError(f"{type(self).__name__}: prepare is not defined")
-
     def forward(self, x):
         """Return the layer's result for `x`, cast to the layer's dtype first."""
         x = self.cast(x)
+        if not memory.is_recording():
+            return self._run(x)
+        step = step_apart(type(self).__name__, self.activation)
+        if step is None:
+            y = self._run(x)
+            self.remember(x, None if self.activation is None else y)
+            return y
+        before = self.run_unpacked(x, None)
+        self.remember(x, before)
+        return step.forward(before)
+
+    def backward(self, grad):
+        """Return the gradient of x; add those of weight and bias to `gradients`."""
+        x, seen = self.recall()
+        grad = self.cast(grad, "grad")
+        step = step_apart(type(self).__name__, self.activation)
+        if step is not None:
+            grad = step.backward(seen, grad)
+        elif self.activation is not None:
+            grad = gradients.fused(self.activation, seen, grad)
+        self.add_gradient("weight", self.weight_gradient(x, grad))
+        if self.bias is not None:
+            self.add_gradient("bias", self.bias_gradient(grad))
+        return self.input_gradient(x, grad)
+
+    def _run(self, x):
         if self.training:
-            return self.run_unpacked(x)
+            return self.run_unpacked(x, self.activation)
         # A local name: another thread's change between test and call must not leave None here.
         packed = self._packed
         if packed is None:
@@ -69,8 +95,3 @@ class PackedLayer(ParameterLayer):
             array = vars(self).get(slot)
             if isinstance(array, np.ndarray):
                 array.flags.writeable = self.training
-
-    def __getstate__(self):
-        state = vars(self).copy()
-        state.pop("_packed", None)
-        return state

@@ -1,12 +1,16 @@
 """Pooling layers: max, average and adaptive pools in one to three dimensions.
 
 A pool has settings and nothing else; its `forward` is one call of the function of the same name in
-`fastconv.functional.pool`.  Settings are checked when the layer is made, as far as they do not
-depend on the input.
+`fastconv.functional.pool`, its `backward` one call into `fastconv.grad`.  Settings are checked when
+the layer is made, as far as they do not depend on the input.
 """
 
+import numpy as np
+
+from fastconv import grad as gradients
 from fastconv.functional import pool
 from fastconv.functional._check import flag, integers, normalise_layout, pool_geometry
+from fastconv.nn import memory
 from fastconv.nn.arguments import CHANNELS_FIRST
 from fastconv.nn.module import Module
 
@@ -21,8 +25,32 @@ class _Pool(Module):
         self.layout = CHANNELS_FIRST[self.nd] if layout is None else layout
         normalise_layout(type(self).__name__, self.layout, self.nd)
 
+    def _gradient(self, family):
+        """Return the function in `fastconv.grad` for the input of a `family`, as "max_pool"."""
+        return getattr(gradients, f"{family}{self.nd}d_input")
+
     def _layout_repr(self):
         return "" if self.layout == CHANNELS_FIRST[self.nd] else f", layout={self.layout}"
+
+
+class _Maxima:
+    """What the pools that look for maxima share: `backward` needs to know where they were.
+
+    A subclass has `return_indices` and writes `maxima(x, with_indices)`.
+    """
+
+    def forward(self, x):
+        """Return the maxima of `x`, or (maxima, indices) with `return_indices`."""
+        if not memory.is_recording():
+            return self.maxima(x, self.return_indices)
+        y, indices = self.maxima(x, True)
+        self.remember(np.shape(x), indices)
+        return (y, indices) if self.return_indices else y
+
+    def backward(self, grad):
+        """Return the gradient of x: that of each maximum, where it was."""
+        x_shape, indices = self.recall()
+        return self._gradient("max_pool")(x_shape, indices, grad, layout=self.layout)
 
 
 class _WindowPool(_Pool):
@@ -50,7 +78,7 @@ class _WindowPool(_Pool):
         return shown + self._layout_repr()
 
 
-class _MaxPool(_WindowPool):
+class _MaxPool(_Maxima, _WindowPool):
     def __init__(
         self,
         kernel_size,
@@ -66,8 +94,8 @@ class _MaxPool(_WindowPool):
         self.dilation = dilation
         self.return_indices = flag(type(self).__name__, "return_indices", return_indices)
 
-    def forward(self, x):
-        """Return the maxima of `x`, or (maxima, indices) with `return_indices`."""
+    def maxima(self, x, with_indices):
+        """Return the maxima of `x`, and where they are if `with_indices`."""
         return type(self).function(
             x,
             self.kernel_size,
@@ -75,7 +103,7 @@ class _MaxPool(_WindowPool):
             self.padding,
             self.dilation,
             self.ceil_mode,
-            self.return_indices,
+            with_indices,
             layout=self.layout,
         )
 
@@ -141,15 +169,22 @@ class _AvgPool(_WindowPool):
 
     def forward(self, x):
         """Return the averages of `x`."""
-        return type(self).function(
-            x,
+        self.remember(np.shape(x))
+        return type(self).function(x, *self._window(), layout=self.layout)
+
+    def backward(self, grad):
+        """Return the gradient of x: that of each average, shared out."""
+        (x_shape,) = self.recall()
+        return self._gradient("avg_pool")(x_shape, grad, *self._window(), layout=self.layout)
+
+    def _window(self):
+        return (
             self.kernel_size,
             self.stride,
             self.padding,
             self.ceil_mode,
             self.count_include_pad,
             self.divisor_override,
-            layout=self.layout,
         )
 
 
@@ -204,7 +239,13 @@ class _AdaptiveAvgPool(_AdaptivePool):
 
     def forward(self, x):
         """Return the averages of `x`, `output_size` of them along each axis."""
+        self.remember(np.shape(x))
         return type(self).function(x, self.output_size, layout=self.layout)
+
+    def backward(self, grad):
+        """Return the gradient of x: that of each average, shared out."""
+        (x_shape,) = self.recall()
+        return self._gradient("adaptive_avg_pool")(x_shape, grad, layout=self.layout)
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
@@ -236,14 +277,14 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     function = staticmethod(pool.adaptive_avg_pool3d)
 
 
-class _AdaptiveMaxPool(_AdaptivePool):
+class _AdaptiveMaxPool(_Maxima, _AdaptivePool):
     def __init__(self, output_size, return_indices=False, *, layout=None):
         super().__init__(output_size, layout)
         self.return_indices = flag(type(self).__name__, "return_indices", return_indices)
 
-    def forward(self, x):
-        """Return the maxima of `x`, or (maxima, indices) with `return_indices`."""
-        return type(self).function(x, self.output_size, self.return_indices, layout=self.layout)
+    def maxima(self, x, with_indices):
+        """Return the maxima of `x`, and where they are if `with_indices`."""
+        return type(self).function(x, self.output_size, with_indices, layout=self.layout)
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):

@@ -1,6 +1,9 @@
 """Layers that only rearrange: `Flatten` and `Identity`."""
 
+import numpy as np
+
 from fastconv.functional import shape
+from fastconv.functional._check import as_array
 from fastconv.nn.module import Module
 
 
@@ -24,7 +27,17 @@ class Flatten(Module):
 
     def forward(self, x):
         """Return `x` with the axes merged."""
-        return shape.flatten(x, self.start_dim, self.end_dim)
+        y = shape.flatten(x, self.start_dim, self.end_dim)
+        self.remember(np.shape(x), y.shape)
+        return y
+
+    def backward(self, grad):
+        """Return `grad` with the axes apart again."""
+        x_shape, y_shape = self.recall()
+        grad = as_array("Flatten", "grad", grad)
+        if grad.shape != y_shape:
+            raise ValueError(f"Flatten: grad must have shape {y_shape}, got {grad.shape}")
+        return grad.reshape(x_shape)
 
     def extra_repr(self):
         """Return the settings as PyTorch prints them."""
@@ -36,4 +49,10 @@ class Identity(Module):
 
     def forward(self, x):
         """Return `x`."""
+        self.remember()
         return x
+
+    def backward(self, grad):
+        """Return `grad`."""
+        self.recall()
+        return grad
