@@ -8,22 +8,28 @@ differ, there are both: `variant="original"` or `variant="torchvision"`. Paramet
 torchvision's names, so its files of weights fit. `create` makes any of them by name.
 """
 
+from fastconv.models._calls import feature_maps
 from fastconv.models._catalogue import create, input_shape, names
 from fastconv.models.alexnet import alexnet
 from fastconv.models.convnetjs import convnetjs
 from fastconv.models.googlenet import googlenet
 from fastconv.models.lenet import lenet5
 from fastconv.models.resnet import resnet
+from fastconv.models.summary import Row, Summary, summarise
 from fastconv.models.vgg import vgg
 
 __all__ = [
+    "Row",
+    "Summary",
     "alexnet",
     "convnetjs",
     "create",
+    "feature_maps",
     "googlenet",
     "input_shape",
     "lenet5",
     "names",
     "resnet",
+    "summarise",
     "vgg",
 ]

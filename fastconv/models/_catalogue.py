@@ -16,28 +16,28 @@ class _Network(NamedTuple):
     input_shape: tuple[int, int, int] = (3, 224, 224)
 
 
+_VGG, _DEEP = (11, 13, 16, 19), (50, 101, 152)
+
 _NETWORKS = {
     "lenet5": _Network(lenet5, (1, 28, 28)),
     "convnetjs": _Network(convnetjs, (3, 32, 32)),
     "alexnet": _Network(alexnet),
     "alexnet_original": _Network(partial(alexnet, variant="original"), (3, 227, 227)),
-    **{f"vgg{depth}": _Network(partial(vgg, depth)) for depth in (11, 13, 16, 19)},
-    **{
-        f"vgg{depth}_bn": _Network(partial(vgg, depth, batch_norm=True)) for depth in (11, 13, 16, 19)
-    },
+    **{f"vgg{depth}": _Network(partial(vgg, depth)) for depth in _VGG},
+    **{f"vgg{depth}_bn": _Network(partial(vgg, depth, batch_norm=True)) for depth in _VGG},
     "googlenet": _Network(googlenet),
     "googlenet_original": _Network(partial(googlenet, variant="original")),
-    **{f"resnet{depth}": _Network(partial(resnet, depth)) for depth in (18, 34, 50, 101, 152)},
+    **{f"resnet{depth}": _Network(partial(resnet, depth)) for depth in (18, 34, *_DEEP)},
     **{
         f"resnet{depth}_original": _Network(partial(resnet, depth, variant="original"))
-        for depth in (50, 101, 152)
+        for depth in _DEEP
     },
     **{f"plain{depth}": _Network(partial(resnet, depth, residual=False)) for depth in (18, 34)},
 }
 
 
 def names():
-    """Names that `create` knows, smaller networks first."""
+    """Return the names that `create` knows."""
     return tuple(_NETWORKS)
 
 
