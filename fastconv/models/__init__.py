@@ -1,7 +1,8 @@
-"""Known networks, built from `fastconv.nn`: LeNet-5 to ResNet-152.
+"""Known networks, built from `fastconv.nn`: LeNet-5 to ResNet-152, and MTCNN, which finds faces.
 
     net = models.resnet(50).eval()
     scores = net(photos)
+    boxes, probabilities, landmarks = models.MTCNN()(photo)
 
 One family a file. Where the network that a paper describes and the one that torchvision made of it
 differ, there are both: `variant="original"` or `variant="torchvision"`. Parameters have
@@ -14,11 +15,17 @@ from fastconv.models.alexnet import alexnet
 from fastconv.models.convnetjs import convnetjs
 from fastconv.models.googlenet import googlenet
 from fastconv.models.lenet import lenet5
+from fastconv.models.mtcnn import MTCNN, Faces, ONet, PNet, RNet
 from fastconv.models.resnet import resnet
 from fastconv.models.summary import Row, Summary, summarise
 from fastconv.models.vgg import vgg
 
 __all__ = [
+    "Faces",
+    "MTCNN",
+    "ONet",
+    "PNet",
+    "RNet",
     "Row",
     "Summary",
     "alexnet",
