@@ -14,12 +14,19 @@ import sys
 from collections.abc import Sequence
 
 import fastconv
-from fastconv.cli import bench, demo, faces, info, summary
+from fastconv.cli import bench, complexity, demo, faces, info, summary
 from fastconv.cli._common import CommandError
 
 __all__ = ["main"]
 
-COMMANDS = {"info": info, "bench": bench, "demo": demo, "summary": summary, "faces": faces}
+COMMANDS = {
+    "info": info,
+    "bench": bench,
+    "demo": demo,
+    "summary": summary,
+    "complexity": complexity,
+    "faces": faces,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

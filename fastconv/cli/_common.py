@@ -16,6 +16,8 @@ from typing import NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 
+PICTURE_FORMATS = (".png", ".svg", ".pdf")
+
 
 class CommandError(Exception):
     """The call cannot be served; the message is for the user and ends the command with code 2."""
@@ -45,6 +47,13 @@ def check_writable(option: str, folder: Path) -> None:
             pass
     except OSError as error:
         raise CommandError(f"{option}: cannot write into {folder} ({error.strerror})") from error
+
+
+def check_picture_format(option: str, path: Path) -> None:
+    """Raise CommandError unless figures can be written in the format that the name says."""
+    if path.suffix not in PICTURE_FORMATS:
+        wanted = ", ".join(PICTURE_FORMATS)
+        raise CommandError(f"{option}: {path} should end in one of {wanted}")
 
 
 def progress(items: Sequence[Item], label: Callable[[Item], str]) -> Iterator[Item]:

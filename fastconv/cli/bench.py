@@ -18,8 +18,10 @@ import fastconv
 from fastconv import shapes
 from fastconv._files import write_file
 from fastconv.cli._common import (
+    PICTURE_FORMATS,
     Column,
     CommandError,
+    check_picture_format,
     check_writable,
     print_table,
     progress,
@@ -43,7 +45,6 @@ from fastconv.cli.race.contestants import PEERS
 # work; above, the form that goes through BLAS has to do, or a large layer takes seconds.
 REFERENCE_FLOPS = 1_000_000_000
 QUICK_REFERENCE_FLOPS = 50_000_000
-PICTURE_FORMATS = (".png", ".svg", ".pdf")
 PEAK_SECONDS = 0.05
 
 
@@ -157,10 +158,8 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     """Find out before the measuring, not after it, that a result cannot be written."""
     pictures = {"--plot": arguments.plot, "--roofline": arguments.roofline}
     for option, path in pictures.items():
-        if path and path.suffix not in PICTURE_FORMATS:
-            wanted = ", ".join(PICTURE_FORMATS)
-            raise CommandError(f"{option}: {path} should end in one of {wanted}")
         if path:
+            check_picture_format(option, path)
             require(f"fastconv bench {option}", "demo", "matplotlib")
     for option, path in {"--json": arguments.json, **pictures}.items():
         if path:

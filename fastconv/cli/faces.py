@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastconv import models
+from fastconv._files import write_file
 from fastconv.cli._common import (
     Column,
     CommandError,
     check_writable,
     print_table,
     require,
-    write_file,
 )
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from fastconv import models
-from fastconv.cli._common import Column, CommandError, check_writable, print_table, write_file
+from fastconv._files import write_file
+from fastconv.cli._common import Column, CommandError, check_writable, print_table
 
 COLUMNS = (
     Column("layer", right=False),

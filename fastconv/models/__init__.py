@@ -11,6 +11,7 @@ torchvision's names, so its files of weights fit. `create` makes any of them by 
 
 from fastconv.models._calls import feature_maps
 from fastconv.models._catalogue import create, input_shape, names
+from fastconv.models._published import Published, published
 from fastconv.models.alexnet import alexnet
 from fastconv.models.convnetjs import convnetjs
 from fastconv.models.googlenet import googlenet
@@ -25,6 +26,7 @@ __all__ = [
     "MTCNN",
     "ONet",
     "PNet",
+    "Published",
     "RNet",
     "Row",
     "Summary",
@@ -36,6 +38,7 @@ __all__ = [
     "input_shape",
     "lenet5",
     "names",
+    "published",
     "resnet",
     "summarise",
     "vgg",

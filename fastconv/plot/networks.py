@@ -1,0 +1,253 @@
+"""Pictures of networks: their filters, what they see, how they learn and what they cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastconv.plot._style import INK, OURS, QUIET, RULE
+from fastconv.plot.pictures import grey_levels, mosaic, signed_levels
+
+# Families of networks by how their names begin.
+FAMILIES = {
+    "alexnet": "#c9a227",
+    "vgg": "#b4532a",
+    "googlenet": "#7c4d9e",
+    "inception": "#7c4d9e",
+    "resnet": OURS,
+}
+OTHER = "#3b6fb6"
+# Area of a spot for each parameter, in points squared.
+SPOT = 1.2e-5
+# Where a name may stand beside a spot, best first: across and up, in radii, and how it is aligned.
+PLACES = (
+    (1, 0, "left", "center"),
+    (-1, 0, "right", "center"),
+    (0, 1, "center", "bottom"),
+    (0, -1, "center", "top"),
+    (0.7, 0.7, "left", "bottom"),
+    (0.7, -0.7, "left", "top"),
+    (-0.7, 0.7, "right", "bottom"),
+    (-0.7, -0.7, "right", "top"),
+)
+
+
+def filter_picture(weight: np.ndarray, columns: int | None = None, zoom: int = 8) -> np.ndarray:
+    """Show the filters of a convolution.
+
+    Parameters
+    ----------
+    weight : ndarray, (K, C, R, S)
+        Filters of three channels are shown in colour, each as bright as it can be. Of others every
+        channel is a tile, grey where it is 0: a row for each filter.
+    columns : int, optional
+        Filters in a row; by default about as many as rows.
+    zoom : int
+        Pixels of the picture for one of a filter.
+
+    Returns
+    -------
+    ndarray of uint8, (H, W, 3) or (H, W)
+    """
+    count, channels = weight.shape[:2]
+    if channels == 3:
+        tiles = [grey_levels(np.moveaxis(one, 0, -1)) for one in weight]
+        columns = columns or math.ceil(math.sqrt(count))
+    else:
+        tiles = [signed_levels(tile) for one in weight for tile in one]
+        columns = columns or (channels if channels > 1 else math.ceil(math.sqrt(count)))
+    return mosaic([_enlarge(tile, zoom) for tile in tiles], columns, gap=max(1, zoom // 4))
+
+
+def map_picture(maps: np.ndarray, columns: int | None = None, zoom: int = 1) -> np.ndarray:
+    """Show feature maps side by side, each from its least value (black) to its greatest (white).
+
+    Parameters
+    ----------
+    maps : ndarray, (C, H, W)
+    columns : int, optional
+        Maps in a row; by default about as many as rows.
+    zoom : int
+        Pixels of the picture for one of a map.
+
+    Returns
+    -------
+    ndarray of uint8, (H', W')
+    """
+    columns = columns or math.ceil(math.sqrt(len(maps)))
+    return mosaic([_enlarge(grey_levels(one), zoom) for one in maps], columns, gap=2)
+
+
+def _enlarge(tile: np.ndarray, zoom: int) -> np.ndarray:
+    return tile.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def history_chart(history: Mapping[str, Sequence[float]]):
+    """Draw how a training went, epoch by epoch.
+
+    Parameters
+    ----------
+    history : mapping of str to sequence of float
+        A number for each epoch by name, such as "loss" and "val_loss"; names that differ only by
+        "val_" share a panel. NaN leaves a gap.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
+    figure = Figure(figsize=(4.6 * len(names), 3.6), dpi=150, facecolor="white")
+    for number, name in enumerate(names, 1):
+        axes = figure.add_subplot(1, len(names), number)
+        for key, colour, label in ((name, OURS, "training"), ("val_" + name, OTHER, "validation")):
+            if key in history:
+                epochs = np.arange(1, len(history[key]) + 1)
+                axes.plot(epochs, history[key], color=colour, label=label, marker=".")
+        axes.set_title(name, loc="left", fontsize=11, fontweight="bold", color=INK)
+        axes.set_xlabel("epoch", fontsize=9, color=QUIET)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(fontsize=8, frameon=False)
+        _plain(axes)
+    figure.tight_layout()
+    return figure
+
+
+def complexity_chart(result: dict[str, Any]):
+    """Draw networks by their work, accuracy and size, and beside that by their time here.
+
+    Parameters
+    ----------
+    result : dict
+        What `fastconv complexity --json` writes.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Notes
+    -----
+    The left half is the chart of Canziani, Paszke and Culurciello, "An analysis of deep neural
+    network models for practical applications", 2016. Networks that were not measured are hollow.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 6.2), dpi=150, facecolor="white")
+    timed = [one for one in result["networks"] if one["ms"] is not None]
+    panels = (
+        (0.06, result["networks"], "multiply_adds", 1e-9, "multiply-adds, billions"),
+        (0.56, timed, "ms", 1, "time of one picture on this machine, ms"),
+    )
+    for left, networks, quantity, unit, words in panels:
+        axes = figure.add_axes((left, 0.1, 0.42, 0.72))
+        axes.set_xlabel(words, fontsize=9, color=QUIET)
+        axes.set_ylabel("top-1 accuracy on ImageNet, %", fontsize=9, color=QUIET)
+        _plain(axes)
+        spots = [(one[quantity] * unit, one["top1"], one) for one in networks]
+        _draw_spots(axes, spots)
+        _name_spots(axes, spots)
+    _area_legend(figure.axes[0])
+    machine = result["machine"]
+    plural = "" if result["threads"] == 1 else "s"
+    words = (
+        "areas are numbers of parameters; hollow: published, not run here\n"
+        f"{machine['cpu']}, {machine['isa']}, {result['threads']} thread{plural}, float32"
+    )
+    figure.text(0.06, 0.93, "What accuracy costs", fontsize=15, fontweight="bold", color=INK)
+    figure.text(0.06, 0.91, words, fontsize=9, color=QUIET, va="top", linespacing=1.4)
+    return figure
+
+
+def _draw_spots(axes, spots) -> None:
+    """Draw the largest first, so that small ones stay in sight; leave room for names."""
+    for x, y, one in sorted(spots, key=lambda spot: -spot[2]["parameters"]):
+        colour = _colour(one["network"])
+        hollow = one["ms"] is None
+        axes.scatter(
+            x,
+            y,
+            s=SPOT * one["parameters"],
+            facecolor="none" if hollow else colour,
+            edgecolor=colour if hollow else "white",
+            alpha=0.85,
+        )
+    axes.set_xlim(0, 1.15 * max((x for x, _, _ in spots), default=1))
+    heights = [y for _, y, _ in spots] or [50]
+    axes.set_ylim(min(heights) - 4, max(heights) + 4)
+
+
+def _name_spots(axes, spots) -> None:
+    """Write each name where it covers neither a spot nor another name, if there is such a place."""
+    from matplotlib.transforms import Bbox
+
+    points = axes.figure.dpi / 72
+    taken = []
+    for x, y, one in spots:
+        reach = math.sqrt(SPOT * one["parameters"] / math.pi) * points
+        middle = axes.transData.transform((x, y))
+        taken.append(Bbox([middle - 0.8 * reach, middle + 0.8 * reach]))
+    frame = axes.get_window_extent()
+    for x, y, one in spots:
+        reach = math.sqrt(SPOT * one["parameters"] / math.pi) + 2
+        style = {"fontsize": 8, "color": INK, "textcoords": "offset points"}
+        notes = []
+        for across, up, ha, va in PLACES:
+            note = axes.annotate(
+                one["title"], (x, y), (across * reach, up * reach), ha=ha, va=va, **style
+            )
+            box = note.get_window_extent()
+            inside = frame.x0 < box.x0 and box.x1 < frame.x1
+            notes.append((sum(map(box.overlaps, taken)) + 100 * (not inside), note, box))
+            note.set_visible(False)
+        _, best, box = min(notes, key=lambda choice: choice[0])
+        best.set_visible(True)
+        taken.append(box)
+        for _, note, _ in notes:
+            if note is not best:
+                note.remove()
+
+
+def _area_legend(axes) -> None:
+    from matplotlib.lines import Line2D
+
+    marks = [
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker="o",
+            markersize=2 * math.sqrt(SPOT * millions * 1e6 / math.pi),
+            markerfacecolor="none",
+            markeredgecolor=QUIET,
+            label=f"{millions} million",
+        )
+        for millions in (5, 50, 150)
+    ]
+    axes.legend(
+        handles=marks,
+        loc="lower right",
+        fontsize=8,
+        frameon=False,
+        labelcolor=QUIET,
+        labelspacing=2,
+        handletextpad=1.5,
+        borderpad=1.5,
+    )
+
+
+def _colour(network: str) -> str:
+    return next((c for start, c in FAMILIES.items() if network.startswith(start)), OTHER)
+
+
+def _plain(axes) -> None:
+    """Take away what is not needed: frame at the top and right, dark ticks."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(labelsize=8, labelcolor=QUIET, color=RULE)
+    axes.grid(color=RULE, linewidth=0.5)
+    axes.set_axisbelow(True)
