@@ -20,7 +20,7 @@ def intercept(net, around):
         Is called instead of the module's `forward`, which it may call, and returns the result.
         `name` is the path of attributes from `net`, "" for `net` itself.
     """
-    modules = dict(_walk(net))
+    modules = dict(net.named_modules())
     for name, module in modules.items():
         # Not by setattr: that would drop packed weights.
         vars(module)["forward"] = partial(around, name, module, module.forward)
@@ -29,12 +29,6 @@ def intercept(net, around):
     finally:
         for module in modules.values():
             vars(module).pop("forward", None)
-
-
-def _walk(module, path=""):
-    yield path, module
-    for name, child in module.named_children():
-        yield from _walk(child, f"{path}.{name}" if path else name)
 
 
 def feature_maps(net, x):

@@ -82,9 +82,13 @@ def traced_like(result, sources):
     if not isinstance(result, np.ndarray):
         return result
     fields = [source.field for source in sources if isinstance(source, Traced)]
+    return traced(result.shape, result.dtype, widest(fields))
+
+
+def widest(fields):
+    """Return the widest of some Fields, None where none is known."""
     known = [field for field in fields if field is not None]
-    widest = max(known, key=lambda field: field.size, default=None)
-    return traced(result.shape, result.dtype, widest)
+    return max(known, key=lambda field: field.size, default=None)
 
 
 def find_rule(layer):

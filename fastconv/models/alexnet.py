@@ -8,7 +8,7 @@ networks", 2014), with the names of torchvision's parameters.
 """
 
 from fastconv import nn
-from fastconv.models._build import VARIANTS, check_choice, initialise
+from fastconv.models._build import VARIANTS, check_choice
 from fastconv.nn.arguments import make_generator
 
 
@@ -48,7 +48,7 @@ def alexnet(classes=1000, *, variant="torchvision", rng=None):
             ),
         }
     )
-    return initialise("alexnet", net, rng)
+    return nn.init.kaiming_normal(net, rng=rng)
 
 
 def _original_features():

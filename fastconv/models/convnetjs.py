@@ -5,7 +5,7 @@ Three times a 5x5 convolution with ReLU and a 2x2 pool, then ten scores: 22,466 
 """
 
 from fastconv import nn
-from fastconv.models._build import initialise
+from fastconv.nn.arguments import make_generator
 
 # Filters of the three convolutions; each pool halves the picture.
 _WIDTHS = (16, 20, 20)
@@ -33,4 +33,5 @@ def convnetjs(classes=10, *, rng=None):
         channels, size = width, size // 2
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(channels * size * size, classes)
-    return initialise("convnetjs", nn.Sequential(layers), rng)
+    net = nn.Sequential(layers)
+    return nn.init.kaiming_normal(net, rng=make_generator("convnetjs", rng))

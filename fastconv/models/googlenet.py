@@ -18,13 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv import nn
-from fastconv.models._build import (
-    VARIANTS,
-    check_choice,
-    initialise,
-    run_backward,
-    run_forward,
-)
+from fastconv.models._build import VARIANTS, check_choice, run_backward, run_forward
 from fastconv.nn.arguments import make_generator
 
 
@@ -61,7 +55,7 @@ class Convolution(nn.Sequential):
             super().__init__(layers)
 
 
-class Inception(nn.Module):
+class Inception(nn.Concat):
     """An inception module.
 
     Parameters
@@ -100,12 +94,17 @@ class Inception(nn.Module):
         check_choice("Inception", "variant", variant, VARIANTS)
         wide = 5 if variant == "original" else 3
         how = {"variant": variant}
-        self.branch1 = Convolution(in_channels, ch1x1, 1, **how)
-        self.branch2 = self._windows(in_channels, ch3x3red, ch3x3, 3, bottleneck, how)
-        self.branch3 = self._windows(in_channels, ch5x5red, ch5x5, wide, bottleneck, how)
-        self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, padding=1))
+        pool = nn.Sequential(nn.MaxPool2d(3, 1, padding=1))
         if bottleneck:
-            self.branch4.append(Convolution(in_channels, pool_proj, 1, **how))
+            pool.append(Convolution(in_channels, pool_proj, 1, **how))
+        super().__init__(
+            {
+                "branch1": Convolution(in_channels, ch1x1, 1, **how),
+                "branch2": self._windows(in_channels, ch3x3red, ch3x3, 3, bottleneck, how),
+                "branch3": self._windows(in_channels, ch5x5red, ch5x5, wide, bottleneck, how),
+                "branch4": pool,
+            }
+        )
         self.widths = (ch1x1, ch3x3, ch5x5, pool_proj if bottleneck else in_channels)
 
     @staticmethod
@@ -116,16 +115,6 @@ class Inception(nn.Module):
             branch.append(Convolution(in_channels, reduced, 1, **how))
             in_channels = reduced
         return branch.append(Convolution(in_channels, channels, size, padding=size // 2, **how))
-
-    def forward(self, x):
-        """Return the channels of all branches, (N, sum(widths), H, W)."""
-        return np.concatenate([branch(x) for _, branch in self.named_children()], axis=1)
-
-    def backward(self, grad):
-        """Return the gradient of x from that of the result."""
-        parts = np.split(grad, np.cumsum(self.widths)[:-1], axis=1)
-        branches = [branch for _, branch in self.named_children()]
-        return sum(branch.backward(part) for branch, part in zip(branches, parts, strict=True))
 
 
 class AuxiliaryClassifier(nn.Sequential):
@@ -246,7 +235,7 @@ def googlenet(classes=1000, *, aux=False, variant="torchvision", rng=None):
         for name, tap in _TAPS.items():
             width = sum(trunk[tap].widths)
             classifiers[name] = AuxiliaryClassifier(width, classes, variant, rng)
-    return initialise("googlenet", GoogLeNet(trunk, classifiers), rng)
+    return nn.init.kaiming_normal(GoogLeNet(trunk, classifiers), rng=rng)
 
 
 def _stem(variant):

@@ -6,13 +6,13 @@ them), the pools have no weights, and the last layer is linear: 61,706 parameter
 """
 
 from fastconv import nn
-from fastconv.models._build import check_choice, initialise
-from fastconv.nn.arguments import normal_by_fan_in, uniform_by_fan_in
+from fastconv.models._build import check_choice
+from fastconv.nn.arguments import make_generator
 
 # Activation, pool and initial weights.
 _STYLES = {
-    "original": ("tanh", nn.AvgPool2d, uniform_by_fan_in),
-    "modern": ("relu", nn.MaxPool2d, normal_by_fan_in),
+    "original": ("tanh", nn.AvgPool2d, nn.init.xavier_uniform),
+    "modern": ("relu", nn.MaxPool2d, nn.init.kaiming_normal),
 }
 
 
@@ -34,7 +34,7 @@ def lenet5(classes=10, *, variant="original", rng=None):
         (N, 1, 28, 28) -> (N, classes), with layers conv1, pool1, conv2, pool2, flatten, fc1, fc2
         and fc3.
     """
-    activation, pool, draw = _STYLES[check_choice("lenet5", "variant", variant, _STYLES)]
+    activation, pool, initialise = _STYLES[check_choice("lenet5", "variant", variant, _STYLES)]
     net = nn.Sequential(
         {
             "conv1": nn.Conv2d(1, 6, 5, padding=2, activation=activation),
@@ -47,4 +47,4 @@ def lenet5(classes=10, *, variant="original", rng=None):
             "fc3": nn.Linear(84, classes),
         }
     )
-    return initialise("lenet5", net, rng, draw)
+    return initialise(net, rng=make_generator("lenet5", rng))

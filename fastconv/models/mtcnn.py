@@ -21,7 +21,6 @@ import numpy as np
 from fastconv import nn
 from fastconv.functional._check import as_array
 from fastconv.models._boxes import moved, resample, squared, suppress
-from fastconv.models._build import descendants
 
 # What one cell of P-Net's result stands for: a window of 12 pixels, every 2 pixels.
 _WINDOW, _STRIDE = 12, 2
@@ -279,7 +278,7 @@ def load_keras(net, arrays):
 def _homes(net):
     """Yield layer, attribute and conversion for each array of a network's twin in Keras."""
     before = None
-    for layer in descendants(net):
+    for layer in net.modules():
         if isinstance(layer, nn.PReLU):
             yield layer, "weight", np.ravel
         elif isinstance(layer, nn.Conv2d):

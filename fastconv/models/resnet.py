@@ -11,13 +11,8 @@ The parameters have torchvision's names.
 """
 
 from fastconv import nn
-from fastconv.models._build import (
-    VARIANTS,
-    check_choice,
-    initialise,
-    run_backward,
-    run_forward,
-)
+from fastconv.models._build import VARIANTS, check_choice, run_backward, run_forward
+from fastconv.nn.arguments import make_generator
 
 
 class _Block(nn.Module):
@@ -155,4 +150,5 @@ def resnet(depth=50, classes=1000, *, residual=True, variant="torchvision", rng=
     layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(channels, classes)
-    return initialise("resnet", nn.Sequential(layers), rng)
+    net = nn.Sequential(layers)
+    return nn.init.kaiming_normal(net, rng=make_generator("resnet", rng))

@@ -15,7 +15,8 @@ import numpy as np
 
 from fastconv import nn
 from fastconv.models._calls import intercept
-from fastconv.models._tracing import Field, Step, find_rule, traced
+from fastconv.models._tracing import Field, Step, Traced, find_rule, traced, widest
+from fastconv.nn.module import ParameterLayer
 
 
 class Row(NamedTuple):
@@ -76,43 +77,62 @@ def summarise(net, input_shape, dtype=np.float32):
     -------
     Summary
     """
-    rows, counted = [], set()
+    tracer = _Tracer()
+    with intercept(net, tracer):
+        pixel = (1,) * (len(input_shape) - 2)
+        net(traced(tuple(input_shape), np.dtype(dtype), Field(pixel, pixel)))
+    for module in net.modules():
+        module.forget()  # in training mode containers have remembered a forward that never was
+    return Summary(tuple(tracer.rows))
 
-    def trace(name, layer, forward, *inputs):
-        rule = find_rule(layer)
-        if rule is None and (layer.named_children() or isinstance(layer, nn.Sequential)):
-            return forward(*inputs)
+
+class _Tracer:
+    """What takes the place of every module's forward: a row for each layer's call."""
+
+    def __init__(self):
+        self.rows, self._fields, self._counted = [], [], set()
+
+    def __call__(self, name, module, forward, *inputs):
+        rule = find_rule(module)
+        if rule is None and (module.named_children() or isinstance(module, nn.Sequential)):
+            return self._through_container(forward, inputs)
         (x,) = inputs
-        step = rule(layer, x.shape) if rule else Step(forward(np.zeros(x.shape, x.dtype)).shape)
-        field = x.field.through(step) if x.field else None
-        new = layer not in counted
-        counted.add(layer)
-        rows.append(
+        step = rule(module, x.shape) if rule else Step(forward(np.zeros(x.shape, x.dtype)).shape)
+        before = getattr(x, "field", None)
+        field = before.through(step) if before else None
+        self._fields.append(field)
+        self._add_row(name, module, step, field, x.dtype.itemsize)
+        return traced(step.shape, x.dtype, field)
+
+    def _through_container(self, forward, inputs):
+        """Let a container call its layers; see that its result is `Traced`, if an array at all."""
+        first = len(self._fields)
+        result = forward(*inputs)
+        if not isinstance(result, np.ndarray) or isinstance(result, Traced):
+            return result
+        return traced(result.shape, result.dtype, widest(self._fields[first:]))
+
+    def _add_row(self, name, layer, step, field, itemsize):
+        seen = tuple(math.ceil(size) for size in field.size) if field else ()
+        parameters = 0 if layer in self._counted else count_parameters(layer)
+        self._counted.add(layer)
+        self.rows.append(
             Row(
                 name,
                 type(layer).__name__,
                 step.shape,
                 step.kernel,
-                tuple(math.ceil(size) for size in field.size) if field else (),
-                count_parameters(layer) if new else 0,
+                seen,
+                parameters,
                 step.multiply_adds,
-                math.prod(step.shape) * x.dtype.itemsize,
+                math.prod(step.shape) * itemsize,
                 step.unused,
             )
         )
-        return traced(step.shape, x.dtype, field)
-
-    with intercept(net, trace):
-        pixel = (1,) * (len(input_shape) - 2)
-        net(traced(tuple(input_shape), np.dtype(dtype), Field(pixel, pixel)))
-    return Summary(tuple(rows))
 
 
 def count_parameters(layer):
     """Return how many numbers of a layer training would change, its children's not included."""
-    shapes = getattr(layer, "array_shapes", {})
-    return sum(
-        math.prod(shape)
-        for name, shape in shapes.items()
-        if not name.startswith("running_") and vars(layer)["_" + name] is not None
-    )
+    if not isinstance(layer, ParameterLayer):
+        return 0
+    return sum(math.prod(layer.array_shapes[name]) for name in layer.parameter_names())

@@ -5,7 +5,7 @@ configurations A, B, D and E; torchvision's networks are the same, and so are th
 """
 
 from fastconv import nn
-from fastconv.models._build import check_choice, initialise
+from fastconv.models._build import check_choice
 from fastconv.nn.arguments import make_generator
 
 # Convolutions before each of the five pools, by the number of layers with weights.
@@ -51,7 +51,7 @@ def vgg(depth=16, classes=1000, *, batch_norm=False, rng=None):
             ),
         }
     )
-    return initialise("vgg", net, rng)
+    return nn.init.kaiming_normal(net, rng=rng)
 
 
 def _features(depths, batch_norm):

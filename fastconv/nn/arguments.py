@@ -62,17 +62,3 @@ def _uniform(rng, shape, dtype, bound):
     values *= 2 * bound
     values -= bound
     return values
-
-
-def normal_by_fan_in(rng, shape, fan_in, dtype):
-    """Return values `Drawn` from N(0, 2/fan_in), which keep the scale through layers with ReLUs.
-
-    He et al., "Delving deep into rectifiers", 2015, equation 10.
-    """
-    return Drawn(rng, shape, dtype, partial(_normal, deviation=math.sqrt(2.0 / fan_in)))
-
-
-def _normal(rng, shape, dtype, deviation):
-    values = rng.standard_normal(shape, dtype=dtype)
-    values *= deviation
-    return values

@@ -32,7 +32,7 @@ def photographs():
 
 def keras_arrays(net, rng):
     """Return random arrays in the order and shapes in which Keras keeps them."""
-    for layer in models._build.descendants(net):
+    for layer in net.modules():
         if isinstance(layer, nn.PReLU):
             yield rng.normal(size=(1, 1, *layer.weight.shape))
         elif isinstance(layer, nn.Conv2d):
