@@ -366,7 +366,7 @@ def _plan_avg(op, nd, x_shape, arguments, flags):
 
 def _plan_adaptive_max(op, nd, x_shape, arguments, flags):
     with_indices = flag(op, "return_indices", flags[0])
-    geometry = fitted_geometry(op, nd, x_shape, *arguments)
+    geometry = _fitted_geometry(op, nd, x_shape, *arguments)
     if with_indices:
         sizes = zip(geometry.in_size, geometry.out_size, strict=True)
         _check_span(geometry, [min(size, size // outs + 2) for size, outs in sizes])
@@ -374,10 +374,10 @@ def _plan_adaptive_max(op, nd, x_shape, arguments, flags):
 
 
 def _plan_adaptive_avg(op, nd, x_shape, arguments, flags):
-    return fitted_geometry(op, nd, x_shape, *arguments), {"reduce": "mean", "fitted": True}
+    return _fitted_geometry(op, nd, x_shape, *arguments), {"reduce": "mean", "fitted": True}
 
 
-def fitted_geometry(op, nd, x_shape, output_size, layout):
+def _fitted_geometry(op, nd, x_shape, output_size, layout):
     """The geometry of an adaptive pool; kernel, stride and dilation mean nothing in it."""
     geometry = pool_geometry(op, nd, x_shape, 1, 1, 0, 1, False, layout)
     if isinstance(output_size, (tuple, list)) and len(output_size) == nd:

@@ -22,7 +22,7 @@ FAMILIES = {
 OTHER = "#3b6fb6"
 # Area of a spot for each parameter, in points squared.
 SPOT = 1.2e-5
-# Where a name may stand beside a spot, best first: across and up, in radii, and how it is aligned.
+# Where a name may stand beside a spot, best first: direction across and up, and alignment.
 PLACES = (
     (1, 0, "left", "center"),
     (-1, 0, "right", "center"),
@@ -59,7 +59,7 @@ def filter_picture(weight: np.ndarray, columns: int | None = None, zoom: int = 8
     else:
         tiles = [signed_levels(tile) for one in weight for tile in one]
         columns = columns or (channels if channels > 1 else math.ceil(math.sqrt(count)))
-    return mosaic([_enlarge(tile, zoom) for tile in tiles], columns, gap=max(1, zoom // 4))
+    return mosaic([_enlarge(tile, zoom) for tile in tiles], columns, gap=max(1, zoom // 2))
 
 
 def map_picture(maps: np.ndarray, columns: int | None = None, zoom: int = 1) -> np.ndarray:
@@ -112,7 +112,8 @@ def history_chart(history: Mapping[str, Sequence[float]]):
         axes.set_title(name, loc="left", fontsize=11, fontweight="bold", color=INK)
         axes.set_xlabel("epoch", fontsize=9, color=QUIET)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(fontsize=8, frameon=False)
+        if "val_" + name in history:
+            axes.legend(fontsize=8, frameon=False)
         _plain(axes)
     figure.tight_layout()
     return figure
@@ -176,40 +177,64 @@ def _draw_spots(axes, spots) -> None:
             edgecolor=colour if hollow else "white",
             alpha=0.85,
         )
-    axes.set_xlim(0, 1.15 * max((x for x, _, _ in spots), default=1))
+    widest = max((x for x, _, _ in spots), default=1)
+    axes.set_xlim(-0.06 * widest, 1.15 * widest)
     heights = [y for _, y, _ in spots] or [50]
     axes.set_ylim(min(heights) - 4, max(heights) + 4)
 
 
 def _name_spots(axes, spots) -> None:
-    """Write each name where it covers neither a spot nor another name, if there is such a place."""
+    """Write each name where it covers neither a spot nor another name, if there is such a place.
+
+    Whoever has the fewest free places chooses first.
+    """
     from matplotlib.transforms import Bbox
 
     points = axes.figure.dpi / 72
+    frame = axes.get_window_extent()
     taken = []
     for x, y, one in spots:
-        reach = math.sqrt(SPOT * one["parameters"] / math.pi) * points
         middle = axes.transData.transform((x, y))
-        taken.append(Bbox([middle - 0.8 * reach, middle + 0.8 * reach]))
-    frame = axes.get_window_extent()
-    for x, y, one in spots:
-        reach = math.sqrt(SPOT * one["parameters"] / math.pi) + 2
-        style = {"fontsize": 8, "color": INK, "textcoords": "offset points"}
-        notes = []
-        for across, up, ha, va in PLACES:
-            note = axes.annotate(
-                one["title"], (x, y), (across * reach, up * reach), ha=ha, va=va, **style
-            )
-            box = note.get_window_extent()
-            inside = frame.x0 < box.x0 and box.x1 < frame.x1
-            notes.append((sum(map(box.overlaps, taken)) + 100 * (not inside), note, box))
-            note.set_visible(False)
-        _, best, box = min(notes, key=lambda choice: choice[0])
-        best.set_visible(True)
-        taken.append(box)
-        for _, note, _ in notes:
+        reach = 0.8 * _radius(one["parameters"]) * points
+        taken.append(Bbox([middle - reach, middle + reach]))
+
+    def collisions(note):
+        box = note.get_window_extent()
+        inside = frame.x0 < box.x0 and box.x1 < frame.x1
+        return sum(map(box.overlaps, taken)) + (0 if inside else len(taken))
+
+    waiting = [_candidates(axes, *spot) for spot in spots]
+    waiting.sort(key=lambda notes: sum(collisions(note) == 0 for note in notes))
+    for notes in waiting:
+        best = min(notes, key=collisions)
+        taken.append(best.get_window_extent())
+        for note in notes:
             if note is not best:
                 note.remove()
+
+
+def _candidates(axes, x, y, one) -> list:
+    """Write the name of a spot in all places, near ones first."""
+    radius = _radius(one["parameters"])
+    return [
+        axes.annotate(
+            one["title"],
+            (x, y),
+            (across * (radius + distance), up * (radius + distance)),
+            textcoords="offset points",
+            ha=ha,
+            va=va,
+            fontsize=8,
+            color=INK,
+        )
+        for distance in (2, 12)
+        for across, up, ha, va in PLACES
+    ]
+
+
+def _radius(parameters: float) -> float:
+    """Return the radius of a network's spot in points."""
+    return math.sqrt(SPOT * parameters / math.pi)
 
 
 def _area_legend(axes) -> None:
@@ -221,7 +246,7 @@ def _area_legend(axes) -> None:
             [],
             linestyle="",
             marker="o",
-            markersize=2 * math.sqrt(SPOT * millions * 1e6 / math.pi),
+            markersize=2 * _radius(millions * 1e6),
             markerfacecolor="none",
             markeredgecolor=QUIET,
             label=f"{millions} million",
@@ -234,9 +259,9 @@ def _area_legend(axes) -> None:
         fontsize=8,
         frameon=False,
         labelcolor=QUIET,
-        labelspacing=2,
-        handletextpad=1.5,
-        borderpad=1.5,
+        labelspacing=4,
+        handletextpad=2.8,
+        borderpad=2.6,
     )
 
 

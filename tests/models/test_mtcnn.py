@@ -85,6 +85,23 @@ def test_networks_with_weights_in_keras_order(name):
         np.testing.assert_allclose(result, exact, atol=1e-4 * abs(exact).max())
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_gradients_come_from_all_heads(name):
+    """A step along the gradient changes the results' sum by as much as it says."""
+    net = nn.init.kaiming_normal(NETS[name](), rng=0)
+    x = np.random.default_rng(0).normal(size=INPUTS[name]).astype(np.float32)
+    results = net(x)
+    weights = [np.full_like(y, number) for number, y in enumerate(results, 1)]
+    dx = net.backward(tuple(weights))
+    step = 1e-3 * dx / np.linalg.norm(dx)
+
+    def value(x):
+        return sum((y * weight).sum() for y, weight in zip(net(x), weights, strict=True))
+
+    change = (value(x + step) - value(x - step)) / 2
+    assert change == pytest.approx(1e-3 * np.linalg.norm(dx), rel=0.02)
+
+
 def test_weights_that_do_not_fit():
     arrays = list(keras_arrays(PNet(), np.random.default_rng(0)))
     with pytest.raises(ValueError, match="load_keras: RNet has other layers than these 13 arrays"):
