@@ -18,17 +18,20 @@ def intercept(net, around):
         Nobody else may use it meanwhile.
     around : function of (name, module, forward, *inputs)
         Is called instead of the module's `forward`, which it may call, and returns the result.
-        `name` is the path of attributes from `net`, "" for `net` itself.
+        `name` is the path of attributes from `net`, "" for `net` itself, and the first one for a
+        module with several.
     """
-    modules = dict(net.named_modules())
-    for name, module in modules.items():
+    names = {}
+    for name, module in net.named_modules():
+        names.setdefault(module, name)
+    for module, name in names.items():
         # Not by setattr: that would drop packed weights.
         vars(module)["forward"] = partial(around, name, module, module.forward)
     try:
         yield
     finally:
-        for module in modules.values():
-            vars(module).pop("forward", None)
+        for module in names:
+            del vars(module)["forward"]
 
 
 def feature_maps(net, x):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,14 +84,13 @@ def _enlarge(tile: np.ndarray, zoom: int) -> np.ndarray:
     return tile.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
-def history_chart(history: Mapping[str, Sequence[float]]):
-    """Draw how a training went, epoch by epoch.
+def history_chart(history: Any):
+    """Draw how a training went: a panel for the loss and one for the accuracy, if there is one.
 
     Parameters
     ----------
-    history : mapping of str to sequence of float
-        A number for each epoch by name, such as "loss" and "val_loss"; names that differ only by
-        "val_" share a panel. NaN leaves a gap.
+    history : train.History
+        What `train.fit` returns; a thin line stands at the epoch whose weights were kept.
 
     Returns
     -------
@@ -101,22 +99,32 @@ def history_chart(history: Mapping[str, Sequence[float]]):
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
-    figure = Figure(figsize=(4.6 * len(names), 3.6), dpi=150, facecolor="white")
-    for number, name in enumerate(names, 1):
-        axes = figure.add_subplot(1, len(names), number)
-        for key, colour, label in ((name, OURS, "training"), ("val_" + name, OTHER, "validation")):
-            if key in history:
-                epochs = np.arange(1, len(history[key]) + 1)
-                axes.plot(epochs, history[key], color=colour, label=label, marker=".")
+    quantities = ("loss", "accuracy")
+    shown = [name for name in quantities if _has(history, name)]
+    figure = Figure(figsize=(4.8 * max(1, len(shown)), 3.6), dpi=150, facecolor="white")
+    for number, name in enumerate(shown, 1):
+        axes = figure.add_subplot(1, len(shown), number)
+        for key, colour, label in (
+            (name, OURS, "training"),
+            (f"validation_{name}", OTHER, "validation"),
+        ):
+            if _has(history, key):
+                values = [getattr(epoch, key) for epoch in history.epochs]
+                epochs = range(1, len(values) + 1)
+                axes.plot(epochs, values, color=colour, label=label, marker=".")
+        if history.best is not None:
+            axes.axvline(history.best + 1, color=QUIET, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set_title(name, loc="left", fontsize=11, fontweight="bold", color=INK)
         axes.set_xlabel("epoch", fontsize=9, color=QUIET)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if "val_" + name in history:
-            axes.legend(fontsize=8, frameon=False)
+        axes.legend(fontsize=8, frameon=False)
         _plain(axes)
     figure.tight_layout()
     return figure
+
+
+def _has(history: Any, key: str) -> bool:
+    return any(getattr(epoch, key) is not None for epoch in history.epochs)
 
 
 def complexity_chart(result: dict[str, Any]):

@@ -1,5 +1,8 @@
 """Pictures of networks: filters and maps where they belong, charts with the numbers given."""
 
+from types import SimpleNamespace
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -36,14 +39,31 @@ def test_maps_each_in_its_own_range():
             assert (tile.min(), tile.max()) == (0, 255)
 
 
+class Epoch(NamedTuple):
+    loss: float
+    accuracy: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+
+
 def test_history_chart():
     pytest.importorskip("matplotlib", reason="needs matplotlib: pip install fastconv[test]")
-    history = {"loss": [3, 2, 1], "val_loss": [3, 2.5], "rate": [0.1, 0.1, 0.01]}
-    first, second = plot.history_chart(history).axes
-    assert (first.get_title(loc="left"), second.get_title(loc="left")) == ("loss", "rate")
-    np.testing.assert_array_equal(first.lines[0].get_xydata(), [(1, 3), (2, 2), (3, 1)])
-    np.testing.assert_array_equal(first.lines[1].get_xydata(), [(1, 3), (2, 2.5)])
-    assert len(second.lines) == 1 and second.get_legend() is None
+    epochs = [Epoch(3, 0.3, 3.5, 0.2), Epoch(2, 0.5, 2.5, 0.4), Epoch(1, 0.6, 2.6, 0.3)]
+    figure = plot.history_chart(SimpleNamespace(epochs=epochs, best=1))
+    loss, accuracy = figure.axes
+    assert (loss.get_title(loc="left"), accuracy.get_title(loc="left")) == ("loss", "accuracy")
+    np.testing.assert_array_equal(loss.lines[0].get_xydata(), [(1, 3), (2, 2), (3, 1)])
+    np.testing.assert_array_equal(loss.lines[1].get_xydata(), [(1, 3.5), (2, 2.5), (3, 2.6)])
+    np.testing.assert_array_equal(accuracy.lines[1].get_ydata(), [0.2, 0.4, 0.3])
+    assert set(accuracy.lines[2].get_xdata()) == {2}  # the best
+
+
+def test_history_chart_of_losses_alone():
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install fastconv[test]")
+    (axes,) = plot.history_chart(SimpleNamespace(epochs=[Epoch(3), Epoch(2)], best=None)).axes
+    assert len(axes.lines) == 1
+    nothing = plot.history_chart(SimpleNamespace(epochs=[], best=None))
+    assert plot.save(nothing).startswith(b"\x89PNG")
 
 
 def networks(*rows):
