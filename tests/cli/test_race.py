@@ -20,6 +20,7 @@ from fastconv.cli.race import command, lanes
 from fastconv.cli.race.contest import Contest, Pool, layer_contests, pool_contests
 from fastconv.cli.race.contestants import FASTCONV, OURS, PEERS, Contestant
 from fastconv.cli.race.score import score, totals
+from fastconv.plot.charts import LONGEST
 
 TINY = lanes.Effort(runs=3, turns=2, seconds=0.002, calls=2, cold_tries=2, cold_idle=0.001)
 OPTIONS = {"precision": "high", "algorithm": "auto", "functional": False}
@@ -349,7 +350,7 @@ def test_chart(tmp_path, peers):
     figure = plot.race_chart(result)
     (axes,) = figure.axes
     widths = sorted(bar.get_width() for bar in axes.patches)
-    assert widths == pytest.approx([1.0, plot.LONGEST - 1])  # from 1 on; the long one is cut
+    assert widths == pytest.approx([1.0, LONGEST - 1])  # from 1 on; the long one is cut
     words = [text.get_text() for text in (*figure.texts, *axes.texts)]
     assert any("4.24x, geometric mean of 2" in word for word in words)
     assert any("9.00x" in word for word in words)
