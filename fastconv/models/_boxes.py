@@ -8,6 +8,9 @@ import math
 
 import numpy as np
 
+# New rows that are made in one product.
+_BLOCK = 64
+
 
 def moved(boxes, moves):
     """Return boxes (B, 4) with their sides moved by `moves` (B, 4), in widths and heights."""
@@ -73,34 +76,46 @@ def resample(picture, box, size):
     ndarray, (C, *size), float32
     """
     x1, y1, x2, y2 = box
-    rows, down = _weights(y1, y2, size[0], picture.shape[1])
-    columns, across = _weights(x1, x2, size[1], picture.shape[2])
-    return down @ picture[:, rows, columns] @ across.T
+    columns = _seen(x1, x2, size[1], picture.shape[2])
+    tall = _resample_rows(picture[:, :, columns], y1, y2, size[0])
+    left = columns.start
+    wide = _resample_rows(tall.swapaxes(1, 2), x1 - left, x2 - left, size[1])
+    return np.ascontiguousarray(wide.swapaxes(1, 2))
 
 
-def _weights(start, stop, count, length):
-    """Return the pixels that lie in a stretch of an axis, as a slice, and their weights.
-
-    Parameters
-    ----------
-    start, stop : float
-        The stretch, which may reach beyond the axis.
-    count : int
-        New pixels in it.
-    length : int
-        Pixels on the axis.
-
-    Returns
-    -------
-    slice, ndarray of float32, (count, pixels)
-        Each new pixel's weights add up to 1 if all of it is on the axis.
-    """
+def _resample_rows(picture, start, stop, count):
+    """Return `count` rows (C, count, W) from a stretch of the rows of a picture (C, H, W)."""
     step = (stop - start) / count
-    reach = max(1.0, step)
+    rows = np.empty((picture.shape[0], count, picture.shape[2]), np.float32)
+    # In blocks, since almost all weights of the whole matrix would be 0.
+    for first in range(0, count, _BLOCK):
+        last = min(first + _BLOCK, count)
+        stretch = start + first * step, start + last * step, last - first
+        seen = _seen(*stretch, picture.shape[1])
+        rows[:, first:last] = _weights(*stretch, seen) @ picture[:, seen]
+    return rows
+
+
+def _seen(start, stop, count, length):
+    """Return which pixels of an axis `count` new ones in a stretch of it are made from."""
+    reach = _reach(start, stop, count)
     low, high = math.floor(start - reach), math.ceil(stop + reach)
-    centres = start + (np.arange(count) + 0.5) * step - 0.5
-    away = np.abs(np.arange(low, high) - centres[:, None])
-    weights = np.maximum(0, 1 - away / reach)
+    return slice(min(max(low, 0), length), max(min(high, length), 0))
+
+
+def _weights(start, stop, count, seen):
+    """Return the weights (count, pixels), float32, of the pixels that are seen.
+
+    Each new pixel's add up to 1 if all that it is made from is on the axis.
+    """
+    reach = _reach(start, stop, count)
+    centres = start + (np.arange(count) + 0.5) * (stop - start) / count - 0.5
+    pixels = np.arange(math.floor(start - reach), math.ceil(stop + reach))
+    weights = np.maximum(0, 1 - np.abs(pixels - centres[:, None]) / reach)
     weights /= weights.sum(axis=1, keepdims=True)
-    inside = slice(min(max(low, 0), length), max(min(high, length), 0))
-    return inside, weights[:, inside.start - low : inside.stop - low].astype(np.float32)
+    return weights[:, seen.start - pixels[0] : seen.stop - pixels[0]].astype(np.float32)
+
+
+def _reach(start, stop, count):
+    """Return how far from its centre a new pixel looks."""
+    return max(1.0, (stop - start) / count)

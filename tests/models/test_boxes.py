@@ -63,7 +63,7 @@ def test_outside_is_zero(picture):
     assert not resample(picture, (-30, 0, -10, 12), (4, 4)).any()
 
 
-@pytest.mark.parametrize("size", [(7, 5), (31, 48), (6, 40)])
+@pytest.mark.parametrize("size", [(7, 5), (31, 48), (6, 40), (150, 90)])
 def test_ramps_stay_ramps(size):
     rows, columns = np.mgrid[:60, :80]
     ramp = (rows + 2 * columns)[None].astype(np.float32)
@@ -73,6 +73,13 @@ def test_ramps_stay_ramps(size):
     y = y1 + (np.arange(size[0]) + 0.5) * (y2 - y1) / size[0] - 0.5
     x = x1 + (np.arange(size[1]) + 0.5) * (x2 - x1) / size[1] - 0.5
     np.testing.assert_allclose(result, y[:, None] + 2 * x, rtol=0, atol=0.05)
+
+
+def test_large_pictures_are_made_in_blocks():
+    picture = np.random.default_rng(1).normal(size=(1, 300, 400)).astype(np.float32)
+    whole = resample(picture, (0, 0, 400, 300), (150, 200))
+    part = resample(picture, (100, 20, 300, 220), (100, 100))
+    np.testing.assert_allclose(whole[:, 10:110, 50:150], part, atol=1e-5)
 
 
 def test_shrinking_sees_every_pixel():
