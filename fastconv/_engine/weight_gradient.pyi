@@ -5,6 +5,8 @@ import numpy as np
 class WeightGradient:
     def __init__(
         self, geometry: Any, x: np.ndarray, dy: np.ndarray, dtype: np.dtype[Any],
-        flush_denormals: bool,
+        flush_denormals: bool, transposed: bool = False,
     ) -> None: ...
     def run(self, x: np.ndarray, dy: np.ndarray) -> np.ndarray: ...
+
+def exact(arguments: tuple[Any, ...]) -> bool: ...

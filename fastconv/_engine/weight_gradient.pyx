@@ -28,7 +28,7 @@ cimport numpy as cnp
 
 from . cimport threads
 from .arithmetic cimport ceil_div, gcd, index, round_up
-from .arrays cimport Axes, axes_of, raise_for, view_of
+from .arrays cimport Axes, axes_of, exact_integers, raise_for, view_of
 from .conv cimport conv_of
 from .dispatch cimport kernels
 from .kernels cimport fc_gather_args
@@ -269,9 +269,9 @@ cdef inline void add(real *total, const real *more, index count) noexcept nogil:
         total[i] += more[i]
 
 
-cdef inline void add_lanes(real *dw, const real *sums, index lanes, index rows,
-                           index channels) noexcept nogil:
-    """dw[channel][row] from sums [row][channel][lane]."""
+cdef inline void add_lanes(real *dw, const real *sums, index lanes, index rows, index row_step,
+                           index channels, index channel_step) noexcept nogil:
+    """The result's elements, any steps apart, from sums [row][channel][lane]."""
     cdef index row, channel, lane
     cdef real total
     for row in range(rows):
@@ -279,41 +279,53 @@ cdef inline void add_lanes(real *dw, const real *sums, index lanes, index rows,
             total = 0
             for lane in range(lanes):
                 total += sums[lane]
-            dw[channel * rows + row] = total
+            dw[row * row_step + channel * channel_step] = total
             sums += lanes
+
+
+cdef void leave(const Reduction *b, const char *total, index panel, char *dw) noexcept nogil:
+    """Turn a panel's sums into the result's order; `dw` is that of the panel's first channel."""
+    cdef index channels = min(b.panel, b.group_out - panel * b.panel)
+    cdef index row_step = b.group_out if b.transposed else 1
+    cdef index channel_step = 1 if b.transposed else b.rows
+    cdef fc_gather_args g
+    if b.by_lines and b.conv.type:
+        add_lanes(<double *> dw, <const double *> total, b.kernels.gemm.lanes, b.rows, row_step,
+                  channels, channel_step)
+        return
+    if b.by_lines:
+        add_lanes(<float *> dw, <const float *> total, b.kernels.gemm.lanes, b.rows, row_step,
+                  channels, channel_step)
+        return
+    g.src = total
+    g.src_pixel = b.element
+    g.src_channel = panel_width(b, panel) * b.element
+    g.pixels = channels
+    g.channels = b.rows
+    if b.transposed:
+        g.src_pixel, g.src_channel = g.src_channel, g.src_pixel
+        g.pixels, g.channels = g.channels, g.pixels
+    g.dst = dw
+    g.dst_pixel = max(row_step, channel_step) * b.element
+    b.kernels.finish.gather(&g)
 
 
 cdef int combine_task(void *context, index task, int thread) noexcept nogil:
     """Add one panel's parts in order, and turn the total into the weights' own order."""
     cdef RunContext *r = <RunContext *> context
     cdef const Reduction *b = r.b
-    cdef index panel = task % b.panels, group = task // b.panels, part
-    cdef index width = panel_width(b, panel), at
+    cdef index panel = task % b.panels, group = task // b.panels, part, at
+    cdef index count = panel_width(b, panel) * b.rows
+    cdef index channel = group * b.group_out + panel * b.panel
     cdef char *total = r.o.sums + group * (b.part_bytes // b.conv.groups) \
         + panel * b.panel * b.rows * b.element
-    cdef char *dw
-    cdef fc_gather_args g
     for part in range(1, b.parts):
         at = part * b.part_bytes
         if b.conv.type:
-            add(<double *> total, <const double *> (total + at), width * b.rows)
+            add(<double *> total, <const double *> (total + at), count)
         else:
-            add(<float *> total, <const float *> (total + at), width * b.rows)
-    dw = r.o.dw + (group * b.group_out + panel * b.panel) * b.rows * b.element
-    if b.by_lines and b.conv.type:
-        add_lanes(<double *> dw, <const double *> total, b.kernels.gemm.lanes, b.rows, b.group_out)
-        return threads.FC_OK
-    if b.by_lines:
-        add_lanes(<float *> dw, <const float *> total, b.kernels.gemm.lanes, b.rows, b.group_out)
-        return threads.FC_OK
-    g.src = total
-    g.src_pixel = b.element
-    g.src_channel = width * b.element
-    g.pixels = min(b.panel, b.group_out - panel * b.panel)
-    g.channels = b.rows
-    g.dst = dw
-    g.dst_pixel = b.rows * b.element
-    b.kernels.finish.gather(&g)
+            add(<float *> total, <const float *> (total + at), count)
+    leave(b, total, panel, r.o.dw + channel * (1 if b.transposed else b.rows) * b.element)
     return threads.FC_OK
 
 
@@ -346,6 +358,8 @@ cdef class WeightGradient:
     dtype : numpy.dtype
         float32 or float64.
     flush_denormals : bool
+    transposed : bool
+        Return (C, K) in place of (K, C): only of 1-wide kernels and one group.
     """
 
     cdef Prepared op
@@ -354,7 +368,8 @@ cdef class WeightGradient:
     cdef tuple shape
     cdef bint empty
 
-    def __init__(self, geometry, x, dy, dtype, bint flush_denormals):
+    def __init__(self, geometry, x, dy, dtype, bint flush_denormals,
+                 bint transposed=False):
         cdef Axes axes = axes_of(geometry, geometry.plane)
         cdef fc_conv conv = conv_of(geometry, dtype.itemsize == 8, flush_denormals)
         self.x = view_of(x.strides, axes, dtype.itemsize)
@@ -364,10 +379,13 @@ cdef class WeightGradient:
         if not geometry.plane:
             self.shape = (geometry.out_channels, geometry.in_channels // geometry.groups,
                           *geometry.kernel_size)
+        if transposed:
+            self.shape = (geometry.in_channels, geometry.out_channels)
         self.empty = geometry.batch == 0
         self.op = Prepared.__new__(Prepared)
-        plan_reduction(<Reduction *> new_blocking(self.op, sizeof(Reduction)), &conv, &self.x,
-                       &self.dy)
+        cdef Reduction *b = <Reduction *> new_blocking(self.op, sizeof(Reduction))
+        b.transposed = transposed
+        plan_reduction(b, &conv, &self.x, &self.dy)
 
     def run(self, cnp.ndarray x, cnp.ndarray dy):
         """Return the gradient; both arrays have the signature's shapes, strides and dtype."""
@@ -395,3 +413,8 @@ cdef class WeightGradient:
         return_workspace(workspace)
         raise_for(code)
         return dw
+
+
+def exact(tuple arguments):
+    """Whether no bool or float stands in `arguments` where an equal int may be remembered."""
+    return exact_integers(arguments)

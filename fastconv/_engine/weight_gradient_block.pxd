@@ -15,6 +15,7 @@ cdef struct Reduction:
     const fc_kernels *kernels
     index element
     bint in_place           # every tap of every pixel lies in x, pixels side by side
+    bint transposed         # the result is [row][channel], not [channel][row]; one group
     bint by_lines           # lanes hold pixels of both factors, not channels of dy
     index group_in, group_out
     index taps, rows        # rows of the product: (channel, tap)
@@ -44,7 +45,7 @@ cdef struct Operands:
     fc_view dy
     char *sums              # [part][group][panel][row][channel of the panel], or by lines
                             # [part][group][row][channel][lane]
-    char *dw                # contiguous (K, C / groups, *kernel)
+    char *dw                # contiguous (K, C / groups, *kernel), or its transpose
     char *workspace
     int threads
 

@@ -12,7 +12,7 @@ convolution whose input is dy.
 
 import numpy as np
 
-from .._engine.weight_gradient import WeightGradient
+from .._engine.weight_gradient import WeightGradient, exact
 from ..config import check_precision, get_precision
 from ..functional._cache import BoundedCache
 from ..functional._check import (
@@ -28,6 +28,7 @@ from ..functional._check import (
 from ..functional._convolve import convolve
 
 _planned = BoundedCache(512)
+_remembered = BoundedCache(512)
 
 
 def check_grad_output(op, grad_output, shape):
@@ -41,7 +42,20 @@ def check_grad_output(op, grad_output, shape):
     return array
 
 
-def weight_gradient(op, geometry, x, dy):
+def remembered(make, *arguments):
+    """``make(*arguments)``, which depends on nothing else, from the cache where it can be."""
+    try:
+        key = make, *arguments
+        value = _remembered.get(key)
+    except TypeError:  # an argument is a list
+        return make(*arguments)
+    if value is None or not exact(arguments[1:]):  # a number after a name may be a float
+        value = make(*arguments)
+        _remembered.remember(key, value)
+    return value
+
+
+def weight_gradient(op, geometry, x, dy, transposed=False):
     """Sum dy * x over the pixels of a convolution.
 
     Parameters
@@ -52,6 +66,8 @@ def weight_gradient(op, geometry, x, dy):
         Of the convolution whose input is x and whose result has the gradient dy.
     x, dy : ndarray
         Of the shapes that the geometry says.
+    transposed : bool
+        Of a 1-wide kernel and one group: return (C, K).
 
     Returns
     -------
@@ -60,10 +76,10 @@ def weight_gradient(op, geometry, x, dy):
     dtype = compute_dtype(op, x, dy)
     x, dy = plain_array(x, dtype), plain_array(dy, dtype)
     flush_denormals = get_precision() != "highest"
-    key = geometry, x.strides, dy.strides, dtype, flush_denormals
+    key = geometry, x.strides, dy.strides, dtype, flush_denormals, transposed
     planned = _planned.get(key)
     if planned is None:
-        planned = WeightGradient(geometry, x, dy, dtype, flush_denormals)
+        planned = WeightGradient(geometry, x, dy, dtype, flush_denormals, transposed)
         _planned.remember(key, planned)
     return planned.run(x, dy)
 
@@ -72,8 +88,8 @@ def conv_input(op, nd, input_size, weight, grad_output, options, layout, precisi
     """Spread dy over the input; `options` are stride, padding, dilation, groups."""
     weight = as_array(op, "weight", weight)
     stride, padding, dilation, groups = options
-    geometry = conv_geometry(op, nd, input_size, weight.shape, stride, padding, dilation, groups,
-                             layout)
+    geometry = remembered(conv_geometry, op, nd, _as_tuple(input_size), weight.shape, stride,
+                          padding, dilation, groups, layout)
     grad_output = check_grad_output(op, grad_output, geometry.out_shape)
     _check_call(op, precision, grad_output, weight)
     pads = tuple(zip(geometry.pad_before, geometry.pad_after, strict=True))
@@ -86,7 +102,7 @@ def conv_input(op, nd, input_size, weight, grad_output, options, layout, precisi
 def conv_weight(op, nd, x, weight_size, grad_output, options, layout):
     """Correlate dy with the input; `options` are stride, padding, dilation, groups."""
     x = as_array(op, "input", x)
-    geometry = conv_geometry(op, nd, x.shape, weight_size, *options, layout)
+    geometry = remembered(conv_geometry, op, nd, x.shape, _as_tuple(weight_size), *options, layout)
     grad_output = check_grad_output(op, grad_output, geometry.out_shape)
     return weight_gradient(op, geometry, x, grad_output)
 
@@ -94,14 +110,9 @@ def conv_weight(op, nd, x, weight_size, grad_output, options, layout):
 def conv_bias(op, nd, grad_output, layout):
     """Sum dy over all but the channels: the weight gradient of an input of ones."""
     grad_output = as_array(op, "grad_output", grad_output)
-    channels_last = normalise_layout(op, layout, nd)
-    dy = split_input(op, nd, grad_output.shape, channels_last, plane=False, name="grad_output")
-    ones = np.ones(dy.size[-1], compute_dtype(op, grad_output))
-    sample = (*dy.size, 1) if channels_last else (1, *dy.size)
-    shape = (dy.batch, *sample) if dy.batched else sample
-    x = np.broadcast_to(ones[:, None] if channels_last else ones, shape)
-    geometry = conv_geometry(op, nd, x.shape, (dy.channels, 1, *(1,) * nd), 1, 0, 1, 1, layout)
-    return weight_gradient(op, geometry, x, grad_output).reshape(dy.channels)
+    dtype = compute_dtype(op, grad_output)
+    geometry, ones = remembered(_ones, op, nd, grad_output.shape, layout, dtype.char)
+    return weight_gradient(op, geometry, ones, grad_output).reshape(geometry.out_channels)
 
 
 def conv_transpose_input(op, nd, weight, grad_output, options, layout, precision):
@@ -142,6 +153,23 @@ def _check_call(op, precision, *operands):
     compute_dtype(op, *operands)
     if precision is not None:
         check_precision(op, precision)
+
+
+def _as_tuple(sizes):
+    """A shape that can be remembered, where it is one; what is none goes on to be refused."""
+    return tuple(sizes) if isinstance(sizes, list) else sizes
+
+
+def _ones(op, nd, shape, layout, dtype):
+    """An input of ones for a result of `shape`, and the 1-wide convolution that sees each once."""
+    channels_last = normalise_layout(op, layout, nd)
+    dy = split_input(op, nd, shape, channels_last, plane=False, name="grad_output")
+    line = np.ones(dy.size[-1], dtype)
+    sample = (*dy.size, 1) if channels_last else (1, *dy.size)
+    x_shape = (dy.batch, *sample) if dy.batched else sample
+    weight_shape = (dy.channels, 1, *(1,) * nd)
+    geometry = conv_geometry(op, nd, x_shape, weight_shape, 1, 0, 1, 1, layout)
+    return geometry, np.broadcast_to(line[:, None] if channels_last else line, x_shape)
 
 
 def _left_over(geometry):

@@ -2,9 +2,10 @@
 
 import math
 
-from ..functional._check import as_array, conv_geometry
-from ..functional.linear import linear
-from ._convolutions import conv_bias, weight_gradient
+import numpy as np
+
+from ..functional._check import as_array, compute_dtype, conv_geometry
+from ._convolutions import conv_bias, remembered, weight_gradient
 
 
 def linear_input(weight, grad_output):
@@ -26,7 +27,12 @@ def linear_input(weight, grad_output):
             f"got weight.shape={weight.shape}"
         )
     grad_output = _check_features("linear_input", "grad_output", grad_output, weight.shape[0])
-    return linear(grad_output, weight.T)
+    rows = _rows(grad_output)[:, :, 0]
+    shape = (*grad_output.shape[:-1], weight.shape[1])
+    if 0 in shape:
+        return np.zeros(shape, compute_dtype("linear_input", weight, grad_output))
+    # The sums run over out_features, so these are the pixels: the weight is packed as it lies.
+    return _product("linear_input", rows.T, weight, transposed=True).reshape(shape)
 
 
 def linear_weight(input, grad_output):
@@ -48,10 +54,7 @@ def linear_weight(input, grad_output):
             "linear_weight: grad_output must have the rows of input, "
             f"got input.shape={x.shape}, grad_output.shape={dy.shape}"
         )
-    x, dy = _rows(x), _rows(dy)
-    shape = (dy.shape[1], x.shape[1])
-    geometry = conv_geometry("linear_weight", 1, x.shape, (*shape, 1), 1, 0, 1, 1, "NCW")
-    return weight_gradient("linear_weight", geometry, x, dy).reshape(shape)
+    return _product("linear_weight", _rows(x)[:, :, 0], _rows(dy)[:, :, 0])
 
 
 def linear_bias(grad_output):
@@ -67,6 +70,15 @@ def linear_bias(grad_output):
     """
     grad_output = _check_features("linear_bias", "grad_output", grad_output)
     return conv_bias("linear_bias", 1, _rows(grad_output), "NCW")
+
+
+def _product(op, x, dy, transposed=False):
+    """``dy.T @ x`` of matrices with equal numbers of rows; its transpose where asked for."""
+    size = (dy.shape[1], x.shape[1], 1)
+    x, dy = x[:, :, None], dy[:, :, None]
+    geometry = remembered(conv_geometry, op, 1, x.shape, size, 1, 0, 1, 1, "NCW")
+    result = weight_gradient(op, geometry, x, dy, transposed)
+    return result if transposed else result.reshape(size[:2])
 
 
 def _check_features(op, name, array, features=None):

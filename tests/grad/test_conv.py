@@ -305,3 +305,23 @@ def test_every_name_is_there():
         assert callable(name_of(nd, operand))
     with pytest.raises(AttributeError, match="no attribute 'conv4d_input'"):
         grad.conv4d_input  # noqa: B018
+
+
+@pytest.mark.parametrize("stride", [True, 1.0, "1"])
+def test_what_equals_a_remembered_argument_is_still_refused(stride):
+    for _ in range(2):
+        grad.conv2d_weight(X, W.shape, DY, stride=1)
+        grad.conv2d_input(X.shape, W, DY, stride=1)
+        for call in (
+            lambda: grad.conv2d_weight(X, W.shape, DY, stride=stride),
+            lambda: grad.conv2d_input(X.shape, W, DY, stride=stride),
+        ):
+            with pytest.raises((TypeError, ValueError), match="stride must"):
+                call()
+
+
+def test_lists_do_as_tuples():
+    ours = grad.conv2d_weight(X + 1, list(W.shape), DY + 1, stride=[1, 1], padding=[0, 0])
+    np.testing.assert_array_equal(ours, grad.conv2d_weight(X + 1, W.shape, DY + 1))
+    ours = grad.conv2d_input(list(X.shape), W + 1, DY + 1, dilation=[1, 1])
+    np.testing.assert_array_equal(ours, grad.conv2d_input(X.shape, W + 1, DY + 1))
