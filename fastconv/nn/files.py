@@ -1,6 +1,7 @@
 """A network's arrays in files: NumPy's .npz, and .safetensors, which PyTorch reads as well.
 
-    net --state_dict--> {name: array} --save--> file --load--> {name: array} --load_state_dict--> net
+    net --state_dict--> {name: array} --save--> file
+    file --load--> {name: array} --load_state_dict--> net
 
 Both formats hold arrays and nothing that could run, unlike pickles. The suffix says which it is.
 """

@@ -80,28 +80,34 @@ class Module:
         """Return the direct children as a list of (attribute name, Module), in order of setting."""
         return [(name, value) for name, value in vars(self).items() if isinstance(value, Module)]
 
-    def named_modules(self, prefix=""):
+    def paths(self, prefix=""):
         """Yield (dotted path, Module) for this module (its path is `prefix`) and all below it.
 
-        A module that is reached along several paths comes once for each of them.
+        Parents come before their children; a module with several paths comes with each of them.
         """
         yield prefix, self
         for name, child in self.named_children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+            yield from child.paths(f"{prefix}.{name}" if prefix else name)
+
+    def named_modules(self):
+        """Yield (dotted path, Module) for this module (with the path "") and all below it, once."""
+        seen = set()
+        for path, module in self.paths():
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield path, module
 
     def modules(self):
         """Yield this module and all below it, each once."""
-        return iter({id(module): module for _, module in self.named_modules()}.values())
+        return (module for _, module in self.named_modules())
 
     def named_parameters(self):
         """Yield (dotted path, ndarray) for every array that training changes, each once.
 
         They are the layers' own arrays, writable in training mode.
         """
-        seen = set()
         for path, module in self.named_modules():
-            if isinstance(module, ParameterLayer) and id(module) not in seen:
-                seen.add(id(module))
+            if isinstance(module, ParameterLayer):
                 for name in module.parameter_names():
                     yield f"{path}.{name}" if path else name, getattr(module, name)
 

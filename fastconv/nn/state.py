@@ -1,6 +1,7 @@
 """A network's arrays as a dictionary, with PyTorch's names, and back.
 
-    module --gather--> {"conv1.weight": ndarray, "bn1.running_mean": ndarray, ...} --scatter--> module
+    module --gather--> {"conv1.weight": ndarray, "bn1.running_mean": ndarray, ...}
+    the same --scatter--> module
 
 A layer takes part if it has `state_shapes() -> {name: shape}` and attributes of those names, as
 every `ParameterLayer` has; `ignorable_state` names those that older files do not have.
@@ -60,7 +61,7 @@ def _places(module):
     """Return {dotted name: (layer, attribute, whether a file must have it)}."""
     return {
         f"{path}.{name}" if path else name: (layer, name, name not in layer.ignorable_state)
-        for path, layer in module.named_modules()
+        for path, layer in module.paths()
         if hasattr(layer, "state_shapes")
         for name in layer.state_shapes()
     }
