@@ -56,6 +56,17 @@ def check_picture_format(option: str, path: Path) -> None:
         raise CommandError(f"{option}: {path} should end in one of {wanted}")
 
 
+def make_folder(option: str, folder: Path) -> None:
+    """Make `folder` where there is none; raise CommandError unless files can be made in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(
+            f"{option}: cannot make the folder {folder} ({error.strerror})"
+        ) from error
+    check_writable(option, folder)
+
+
 def progress(items: Sequence[Item], label: Callable[[Item], str]) -> Iterator[Item]:
     """Hand out the items one by one and show on standard error which one is at work."""
     try:

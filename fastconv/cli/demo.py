@@ -15,8 +15,7 @@ from fastconv._files import write_file
 from fastconv.cli import _experiments, _page
 from fastconv.cli._common import (
     Column,
-    CommandError,
-    check_writable,
+    make_folder,
     print_table,
     progress,
     require,
@@ -43,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do all experiments, print their numbers, write sheet and page; 1 if a result is wrong."""
     start = time.perf_counter()
     require("fastconv demo", "demo", "skimage.data", "sklearn.datasets", "matplotlib.figure")
-    _make_folder(arguments.out)
+    make_folder("--out", arguments.out)
     with blas_threads(fastconv.get_num_threads()) as blas:
         experiments = [
             experiment(EFFORT)
@@ -59,14 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
     for line in wrong:
         print(f"WRONG: {line}")
     return 1 if wrong else 0
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandError(f"--out: cannot make the folder {folder} ({error.strerror})") from error
-    check_writable("--out", folder)
 
 
 def _machine(blas: Blas) -> str:

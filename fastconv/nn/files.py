@@ -7,6 +7,7 @@ Both formats hold arrays and nothing that could run, unlike pickles. The suffix 
 """
 
 import zipfile
+import zlib
 from importlib import import_module
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def load(path):
     read = _of_format("load", path).read
     try:
         return read(path)
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError) as error:
         raise ValueError(f"load: {path} must hold arrays by name, got {error}") from error
 
 
@@ -76,16 +77,18 @@ class _Npz:
 
     @staticmethod
     def read(path):
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("a single array")
-            return dict(file)
+        with open(path, "rb") as file:
+            # NumPy opens other files, too, and does not clean up after damaged ones.
+            if not zipfile.is_zipfile(file):
+                raise ValueError("another kind of file, or one cut off")
+            with np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
 
 
 class _Safetensors:
     @staticmethod
     def write(file, arrays):
-        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         file.write(_safetensors().save(contiguous))
 
     @staticmethod

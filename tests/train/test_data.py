@@ -69,8 +69,8 @@ def test_read_idx_of_damaged_files(tmp_path, content, text):
 
 def test_a_missing_file_is_named(tmp_path):
     for read in (data.read_idx, data.read_cifar10, data.read_npz):
-        with pytest.raises(FileNotFoundError, match="absent"):
-            read(tmp_path / "absent")
+        with pytest.raises(FileNotFoundError, match="absent.npz"):
+            read(tmp_path / "absent.npz")
 
 
 # ---------------------------------------------------------------- CIFAR-10
@@ -127,7 +127,7 @@ BAD_ARRAYS = {
     "flat": ({"x": np.zeros((2, 9)), "y": np.zeros(2, int)}, r"images must be .* got .* \(2, 9\)"),
     "few": ({"x": np.zeros((2, 3, 3)), "y": np.zeros(1, int)}, "labels must be 2 integers"),
     "float": ({"x": np.zeros((2, 3, 3)), "y": np.zeros(2)}, "labels must be 2 integers"),
-    "pickle": ({"x": np.array([None]), "y": np.zeros(1, int)}, "Object arrays cannot be loaded"),
+    "pickle": ({"x": np.array([None]), "y": np.zeros(1, int)}, ".*Object arrays cannot be loaded"),
 }
 
 
@@ -135,7 +135,7 @@ BAD_ARRAYS = {
 def test_read_npz_of_other_arrays(tmp_path, arrays, text):
     path = tmp_path / "file.npz"
     path.write_bytes(npz_bytes(tmp_path, **arrays))
-    with pytest.raises(ValueError, match=f"file.npz: {text}"):
+    with pytest.raises(ValueError, match=f"file.npz:? {text}"):
         data.read_npz(path)
 
 
@@ -144,7 +144,7 @@ def test_read_npz_of_damaged_files(tmp_path):
     path = tmp_path / "file.npz"
     for content in (b"", whole[: len(whole) // 2], b"\x93NUMPY" + whole):
         path.write_bytes(content[:5000] if content[:1] == b"\x93" else content)
-        with pytest.raises(ValueError, match="file.npz: expected a whole .npz file"):
+        with pytest.raises(ValueError, match="file.npz must hold arrays by name, got another"):
             data.read_npz(path)
     path.write_bytes(whole[:2000] + b"\xff" * 40 + whole[2040:])
     with pytest.raises(ValueError, match="file.npz"):

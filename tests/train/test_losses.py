@@ -51,14 +51,14 @@ BAD_CALLS = {
     "one axis": (np.zeros(4), LABELS, ValueError, r"scores must have shape \(N, classes\)"),
     "too few": (np.zeros((5, 4)), LABELS[:3], ValueError, r"labels must have shape \(5,\), got"),
     "floats": (np.zeros((5, 4)), LABELS / 1, TypeError, "labels must be integers, got dtype"),
-    "too high": (np.zeros((5, 3)), LABELS, ValueError, "labels must be between 0 and 2 .* got 0 to 3"),
-    "negative": (np.zeros((5, 4)), LABELS - 1, ValueError, "labels must be between 0 and 3 .* got -1 to 2"),
+    "too high": (np.zeros((5, 3)), LABELS, ValueError, "between 0 and 2 .* got 0 to 3"),
+    "negative": (np.zeros((5, 4)), LABELS - 1, ValueError, "between 0 and 3 .* got -1 to 2"),
 }
 
 
 @pytest.mark.parametrize("scores, labels, error, text", BAD_CALLS.values(), ids=BAD_CALLS)
 def test_cross_entropy_refuses(scores, labels, error, text):
-    with pytest.raises(error, match=f"softmax_cross_entropy: {text}"):
+    with pytest.raises(error, match=f"softmax_cross_entropy: .*{text}"):
         softmax_cross_entropy(scores, labels)
 
 

@@ -1,0 +1,162 @@
+"""fastconv train: train a network on pictures, and write its weights.
+
+Without --data it learns scikit-learn's handwritten digits, which need no download. Other data sets
+come from a folder: Fashion-MNIST's ten kinds of clothes are in the Debian package
+dataset-fashion-mnist (apt install dataset-fashion-mnist; then --data
+/usr/share/datasets/fashion-mnist). MNIST's four files, plain or .gz, and a single .npz file with
+arrays x and y are read as well.
+
+The test pictures are looked at once, at the end. Ctrl-C keeps the weights of the last whole epoch,
+and --resume goes on from there. The same seed gives the same weights, to the last bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+from fastconv import nn
+from fastconv._files import write_file
+from fastconv.cli._common import CommandError, make_folder, require
+from fastconv.models import lenet5
+from fastconv.train import SGD, History, cosine, evaluate, fit
+from fastconv.train.data import Batches, Crop, Dataset, Normalise, read_folder
+
+NETWORKS = {"lenet": lenet5}
+INPUT = (1, 28, 28)
+WEIGHTS, CHECKPOINT, CHART = "{network}.npz", "{network}-training.npz", "{network}-history.png"
+BATCH, RATE, MOMENTUM, DECAY, WARMUP = 64, 0.05, 0.9, 5e-4, 0.25
+TEST_SHARE = 5  # of the digits, one in so many
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `fastconv train`."""
+    parser.add_argument("network", choices=NETWORKS, help="which network to train")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of the data set (default: digits)"
+    )
+    parser.add_argument(
+        "--epochs",
+        type=positive,
+        metavar="N",
+        help="how often to see all pictures (default: 8, more for small data sets)",
+    )
+    parser.add_argument(
+        "--seed", type=whole_number, default=0, metavar="S", help="all chance follows from it (0)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("fastconv-train"),
+        metavar="DIR",
+        help="folder for weights, checkpoint and chart (default: fastconv-train/)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, test, write; 130 if Ctrl-C ended the training."""
+    train, test = _data(arguments.data, arguments.seed)
+    make_folder("--out", arguments.out)
+    epochs = arguments.epochs or max(8, min(30, 300_000 // train.count))
+    print(f"{train.count} pictures to learn from, {test.count} to test; {epochs} epochs")
+    normalise = Normalise.of(train.images)
+    net = NETWORKS[arguments.network](
+        1 + int(train.labels.max()), variant="modern", rng=arguments.seed
+    )
+    start = time.perf_counter()
+    history = _fit(net, train, normalise, epochs, arguments)
+    print(f"trained for {time.perf_counter() - start:.1f} s")
+    _, accuracy = evaluate(net, Batches(test, 500, shuffle=False, transforms=(normalise,)))
+    print(f"{accuracy:.2%} of the test pictures are right")
+    _write(arguments, net, normalise, history)
+    return 130 if history.interrupted else 0
+
+
+def _fit(net, train, normalise, epochs, arguments) -> History:
+    try:
+        return fit(
+            net,
+            Batches(train, BATCH, transforms=(Crop(1), normalise)),
+            epochs=epochs,
+            optimiser=SGD(net, RATE, MOMENTUM, nesterov=True, weight_decay=DECAY),
+            schedule=cosine(RATE, epochs, warmup=WARMUP),
+            seed=arguments.seed,
+            checkpoint=_path(arguments, CHECKPOINT),
+            resume=arguments.resume,
+        )
+    except ValueError as error:  # a checkpoint of another training
+        raise CommandError(str(error)) from error
+
+
+def _path(arguments: argparse.Namespace, name: str) -> Path:
+    return arguments.out / name.format(network=arguments.network)
+
+
+def _data(folder: Path | None, seed: int) -> tuple[Dataset, Dataset]:
+    """Return the pictures to learn from and those to test with."""
+    if folder is None:
+        digits = _digits()
+        return digits.split(digits.count // TEST_SHARE, seed)
+    try:
+        train, test = read_folder(folder, seed)
+    except (ValueError, OSError) as error:
+        raise CommandError(f"--data: {error}") from error
+    shape = train.images.shape[1:]
+    if shape != INPUT:
+        raise CommandError(
+            f"--data: pictures must be {' x '.join(map(str, INPUT))}, "
+            f"{folder} has {' x '.join(map(str, shape))}"
+        )
+    return train, test
+
+
+def _digits() -> Dataset:
+    """Return scikit-learn's digits, 8 x 8 pixels, as large as the network wants them."""
+    require("fastconv train without --data", "demo", "sklearn.datasets")
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    large = np.kron(digits.images, np.ones((3, 3)))[:, None]
+    large = np.pad(large, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    return Dataset(large.astype(np.float32), digits.target)
+
+
+def _write(arguments, net, normalise: Normalise, history: History) -> None:
+    """Write weights and chart, and print how pictures have to be normalised for the weights."""
+    path = _path(arguments, WEIGHTS)
+    nn.save(net, path)
+    print(f"wrote {path.resolve()}")
+    scale = ", ".join(
+        f"{name} {value.item():.4g}"
+        for name, value in (("mean", normalise.mean), ("deviation", 1 / normalise.factor))
+    )
+    print(f"it wants pictures with their mean taken off, divided by their deviation: {scale}")
+    if not history.epochs:
+        return
+    try:
+        require("the chart", "demo", "matplotlib.figure")
+    except CommandError as missing:
+        print(f"no chart: {missing}")
+        return
+    from fastconv import plot
+
+    path = _path(arguments, CHART)
+    write_file(path, plot.save(plot.history_chart(history.curves())))
+    print(f"wrote {path.resolve()}")
+
+
+def whole_number(text: str, least: int = 0) -> int:
+    """Read a number of at least `least`; argparse shows the function's name in its message."""
+    value = int(text)
+    if value < least:
+        raise ValueError(text)
+    return value
+
+
+def positive(text: str) -> int:
+    """Read a number of at least 1."""
+    return whole_number(text, 1)
