@@ -11,7 +11,7 @@ import numpy as np
 from .._engine import elementwise, pool_gradient
 from ..functional._arguments import is_sequence, shape_tuple
 from ..functional._check import as_array, compute_dtype, pool_geometry
-from ..functional.pool import fitted_geometry, _plan_avg
+from ..functional.pool import _plan_avg, fitted_geometry
 
 __all__ = [
     "adaptive_avg_pool1d_input",
