@@ -43,6 +43,9 @@ TILE_SHARE = 0.85
 TRANSPOSED_SUM = 18
 SHARED_COPY = 0.9
 
+# Narrow groups are copied strip by strip, wider by what windows reach: no more than so many pixels.
+STRIP_REACH = 256
+
 
 class Choice(NamedTuple):
     """What to run: the algorithm, its form, Winograd's output tile (0 elsewhere), and why."""
@@ -137,14 +140,15 @@ def is_depthwise(p):
 
 
 def has_narrow_groups(p):
-    """Whether a vector along the channels holds several groups, and no form has more of them.
+    """Whether a vector along the channels holds several groups, and strips suit the windows.
 
     Planes are better where a group is a single plane: they copy it once for all its results.
     """
-    widest = max(p.group_in, p.group_out)
     if p.group_in == 1 and not p.channels_contiguous:
         return False
-    return p.groups > 1 and 0 < 2 * widest <= p.lanes and math.prod(p.kernel) > 0
+    reach = (p.kernel[2] - 1) * p.dilation[2]
+    fits = 0 < 2 * max(p.group_in, p.group_out) <= p.lanes
+    return p.groups > 1 and fits and math.prod(p.kernel) > 0 and reach <= STRIP_REACH
 
 
 def is_one_to_one(p):

@@ -60,6 +60,17 @@ CHOICES = [
     ({"out_channels": 3, "out_size": (1, 0, 0)}, "im2col", "pointers"),
     ({"groups": 64, "channels_contiguous": True}, "direct", "depthwise"),
     ({"groups": 64}, "direct", "planes"),
+    ({"groups": 16}, "direct", "grouped"),
+    ({"groups": 8, "channels_contiguous": True}, "direct", "grouped"),
+    ({"groups": 8, "lanes": 8}, "im2col", "pointers"),
+    ({"groups": 4}, "winograd", "F("),
+    ({"groups": 16, "dilation": (1, 99, 128)}, "direct", "grouped"),
+    ({"groups": 16, "dilation": (1, 1, 129)}, "im2col", "pointers"),
+    ({"groups": 16, "kernel": (1, 1, 1)}, "direct", "pointwise"),
+    ({"groups": 16, "kernel": (1, 1, 1), "run": 1}, "direct", "grouped"),
+    ({"groups": 64, "out_channels": 128}, "direct", "planes"),
+    ({"groups": 64, "out_channels": 128, "channels_contiguous": True}, "direct", "grouped"),
+    ({"groups": 64, "out_channels": 1024, "channels_contiguous": True}, "direct", "rows"),
 ]
 
 

@@ -1,9 +1,9 @@
 """Direct convolution of narrow groups: vectors along the channels, several groups in one vector.
 
 A vector holds as many whole groups as fit its lanes; the kernel moves the lanes of an input vector
-so that each finds its own group's input. A block's input is first gathered into a zero-padded strip,
-channels last, so that no window has an edge and no distance between rows or pixels is a large power
-of two, which would put them into the same few sets of the cache:
+so that each finds its own group's input. A block's input is first gathered into a zero-padded
+strip, channels last, so that no window has an edge and no distance between rows or pixels is a
+large power of two, which would put them into the same few sets of the cache:
 
     x --gather--> strip --windows--> tile --> out                     (channels contiguous in out)
     x --gather--> strip --windows--> tile --> sums --finish--> out
@@ -54,8 +54,10 @@ cdef struct Grouped:
     bint writes                       # the kernel writes the result; else sums go through finish
     index rows, columns, block_vectors    # of a block of the result
     index row_blocks, column_blocks, vector_blocks
-    # A strip holds every row_step-th row and column_step-th pixel that the block's windows see.
+    # A strip holds every row_step-th row and column_step-th pixel between the block's first window
+    # and its last, or, where those are fewer, for each kernel row the rows that it meets.
     index row_step, column_step
+    bint by_kernel_row
     index pixel_pitch, row_pitch, slice_pitch
     index sum_pixel
     index windows_at, sums_at, workspace
@@ -86,10 +88,14 @@ cdef void plan_lanes(Grouped *b) noexcept nogil:
                b.conv.groups - (b.vectors - 1) * groups)
 
 
-cdef inline index strip_rows(const Grouped *b, index rows) noexcept nogil:
-    """Rows of the strip that so many output rows see."""
+cdef inline index spanned_rows(const Grouped *b, index rows) noexcept nogil:
+    """Rows of the strip that so many output rows see, all between the first and the last."""
     cdef const fc_conv *c = &b.conv
     return ((rows - 1) * c.stride[1] + (c.kernel[1] - 1) * c.dilation[1]) // b.row_step + 1
+
+
+cdef inline index strip_rows(const Grouped *b, index rows) noexcept nogil:
+    return rows * b.conv.kernel[1] if b.by_kernel_row else spanned_rows(b, rows)
 
 
 cdef inline index strip_columns(const Grouped *b, index columns) noexcept nogil:
@@ -102,6 +108,7 @@ cdef void measure(Grouped *b) noexcept nogil:
     """Pitches and offsets of the scratch for the present block."""
     b.pixel_pitch = round_up(b.block_vectors * b.usual.channels_in, b.lanes) * b.element
     b.row_pitch = strip_columns(b, b.columns) * b.pixel_pitch
+    b.by_kernel_row = b.rows * b.conv.kernel[1] < spanned_rows(b, b.rows)
     b.slice_pitch = strip_rows(b, b.rows) * b.row_pitch
     b.windows_at = round_up(b.conv.kernel[0] * b.slice_pitch, 64)
     b.sum_pixel = round_up(b.block_vectors * b.usual.channels_out, b.lanes) * b.element
@@ -251,7 +258,11 @@ cdef void gather_strip(const Block *t) noexcept nogil:
     for z in range(c.kernel[0]):
         depth = t.depth * c.stride[0] - c.pad[0] + z * c.dilation[0]
         for y in range(strip_rows(b, t.rows)):
-            row = t.row * c.stride[1] - c.pad[1] + y * b.row_step
+            row = t.row * c.stride[1] - c.pad[1]
+            if b.by_kernel_row:
+                row += y // t.rows * c.dilation[1] + y % t.rows * c.stride[1]
+            else:
+                row += y * b.row_step
             to = t.workspace + z * b.slice_pitch + y * b.row_pitch
             if not (0 <= depth < c.in_size[0] and 0 <= row < c.in_size[1]):
                 memset(to, 0, pixels * b.pixel_pitch)
@@ -269,7 +280,10 @@ cdef void aim_at_strip(const Block *t, fc_window_row *window, index row) noexcep
     cdef const fc_conv *c = &b.conv
     cdef index y, at
     for y in range(b.kernel_rows):
-        at = (row * c.stride[1] + y % c.kernel[1] * c.dilation[1]) // b.row_step
+        if b.by_kernel_row:
+            at = y % c.kernel[1] * t.rows + row
+        else:
+            at = (row * c.stride[1] + y % c.kernel[1] * c.dilation[1]) // b.row_step
         window[y].x = t.workspace + y // c.kernel[1] * b.slice_pitch + at * b.row_pitch
         window[y].pixel = c.stride[2] // b.column_step * b.pixel_pitch
         window[y].tap = c.dilation[2] // b.column_step * b.pixel_pitch

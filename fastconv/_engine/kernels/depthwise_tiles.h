@@ -46,8 +46,8 @@ FC_NOINLINE void finish_pixels(const fc_pixels_out *d, const depthwise_sums sum,
     }
 }
 
-/* + bias, + residual, activation, and into the result: straight from the registers where there is no
- * residual and the activation is a simple one. lanes: of the last vector, FC_LANES where whole. */
+/* + bias, + residual, activation, and into the result: straight from the registers where there is
+ * no residual and the activation is a simple one. lanes: of the last vector, FC_LANES where whole. */
 FC_INLINE void leave_pixels(const int pixels, const int vectors, const int whole, const int lanes,
                             const fc_pixels_out *d, const depthwise_sums sum, ptrdiff_t pixel,
                             ptrdiff_t channel) {

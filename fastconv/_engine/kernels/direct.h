@@ -110,8 +110,8 @@ typedef struct {
     const char *index;
 } fc_group_lanes;
 
-/* grouped: `pixels` neighbouring output pixels, `vectors` vectors of whole groups. Lane c of a vector
- * whose input channels begin at `first`:
+/* grouped: `pixels` neighbouring output pixels, `vectors` vectors of whole groups. Lane c of a
+ * vector whose input channels begin at `first`:
  *   sum[j][c] = sum over rows y, input channels i < group_in, taps t of
  *     window[y].x[j * pixel + t * tap + first + index[i][c]] * w[vector][y][i][t][c]
  * Chains of chain_rows kernel rows, added in order; the vectors' channels lie side by side. */

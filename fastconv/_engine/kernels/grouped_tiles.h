@@ -1,8 +1,8 @@
-/* The direct algorithm's tiles for narrow groups: vectors along the channels, several groups in one.
+/* The direct algorithm's tiles for narrow groups: vectors along the channels, several in one.
  *
- * A vector holds whole groups. For each of a group's input channels the lanes of an input vector are
- * moved, so that every lane finds the input of its own group there, and multiplied as in a depthwise
- * convolution. Where the windows of neighbouring pixels overlap, a moved vector serves all its taps.
+ * A vector holds whole groups. For each of a group's input channels the lanes of an input vector
+ * are moved, so that every lane finds the input of its own group there, and multiplied as in a
+ * depthwise convolution. Where neighbouring windows overlap, a moved vector serves all its taps.
  */
 #ifndef FC_GROUPED_TILES_H
 #define FC_GROUPED_TILES_H
