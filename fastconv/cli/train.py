@@ -145,7 +145,7 @@ def _write(arguments, net, normalise: Normalise, history: History) -> None:
     from fastconv import plot
 
     path = _path(arguments, CHART)
-    write_file(path, plot.save(plot.history_chart(history.curves())))
+    write_file(path, plot.save(plot.history_chart(history)))
     print(f"wrote {path.resolve()}")
 
 

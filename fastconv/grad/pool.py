@@ -11,7 +11,7 @@ import numpy as np
 from .._engine import elementwise, pool_gradient
 from ..functional._arguments import is_sequence, shape_tuple
 from ..functional._check import as_array, compute_dtype, pool_geometry
-from ..functional.pool import _plan_avg, fitted_geometry
+from ..functional.pool import _fitted_geometry, _plan_avg
 
 __all__ = [
     "adaptive_avg_pool1d_input",
@@ -268,7 +268,7 @@ def _adaptive_avg_pool(op, input_size, grad_output, layout):
     axes = pool_geometry(op, nd, size, 1, 1, 0, 1, False, layout)
     grad_output = as_array(op, "grad_output", grad_output)
     _check_axes(op, axes, "grad_output", grad_output.shape)
-    geometry = fitted_geometry(op, nd, size, _spatial(axes, grad_output.shape), layout)
+    geometry = _fitted_geometry(op, nd, size, _spatial(axes, grad_output.shape), layout)
     return _mean_pool(op, geometry, grad_output, fitted=True)
 
 

@@ -45,16 +45,6 @@ class History:
             self.best = len(self.epochs) - 1
         return self.best == len(self.epochs) - 1
 
-    def curves(self):
-        """Return a list of numbers by name, for `fastconv.plot.history_chart`."""
-        names = ("loss", "accuracy", "val_loss", "val_accuracy")
-        columns = ([epoch[place] for epoch in self.epochs] for place in range(len(names)))
-        return {
-            name: column
-            for name, column in zip(names, columns, strict=True)
-            if column and None not in column
-        }
-
     def as_dict(self):
         """Return the whole as plain lists and numbers."""
         return {**asdict(self), "epochs": [epoch._asdict() for epoch in self.epochs]}
