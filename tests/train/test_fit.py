@@ -201,6 +201,27 @@ def test_without_validation_the_last_weights_stay(dataset):
     assert [epoch.validation_loss for epoch in untouched.epochs] == [None, None]
 
 
+def test_the_schedule_sets_the_rate_before_every_step(dataset):
+    times, rates = [], []
+
+    class Watched(SGD):
+        def step(self):
+            rates.append(self.lr)
+
+    def schedule(time):
+        times.append(time)
+        return 0.1 + time
+
+    train(network(), dataset, 2, Watched, schedule=schedule)
+    assert times == pytest.approx(np.arange(12) / 6)
+    assert rates == pytest.approx(0.1 + np.arange(12) / 6)
+
+
+def test_evaluation_is_the_same_each_time(dataset):
+    net = network()
+    assert evaluate(net, batches(dataset)) == evaluate(net, batches(dataset))
+
+
 def test_regression(rng):
     x = rng.normal(size=(64, 3, 1, 1))
     target = x.reshape(64, 3) @ [[1.0], [-2.0], [0.5]]
