@@ -65,7 +65,7 @@ CHOICES = [
     ({"groups": 8, "lanes": 8}, "im2col", "pointers"),
     ({"groups": 4}, "winograd", "F("),
     ({"groups": 16, "dilation": (1, 99, 128)}, "direct", "grouped"),
-    ({"groups": 16, "dilation": (1, 1, 129)}, "im2col", "pointers"),
+    ({"groups": 16, "dilation": (1, 1, 129)}, "direct", "planes"),
     ({"groups": 16, "kernel": (1, 1, 1)}, "direct", "pointwise"),
     ({"groups": 16, "kernel": (1, 1, 1), "run": 1}, "direct", "grouped"),
     ({"groups": 64, "out_channels": 128}, "direct", "planes"),
