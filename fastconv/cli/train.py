@@ -28,7 +28,7 @@ from fastconv.train.data import Batches, Crop, Dataset, Normalise, read_folder
 NETWORKS = {"lenet": lenet5}
 INPUT = (1, 28, 28)
 WEIGHTS, CHECKPOINT, CHART = "{network}.npz", "{network}-training.npz", "{network}-history.png"
-BATCH, RATE, MOMENTUM, DECAY, WARMUP = 64, 0.05, 0.9, 5e-4, 0.25
+BATCH, MARGIN, RATE, MOMENTUM, DECAY, WARMUP = 32, 2, 0.03, 0.9, 2e-3, 0.25
 TEST_SHARE = 5  # of the digits, one in so many
 
 
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs",
         type=positive,
         metavar="N",
-        help="how often to see all pictures (default: 8, more for small data sets)",
+        help="how often to see all pictures (default: 7, up to 20 for small data sets)",
     )
     parser.add_argument(
         "--seed", type=whole_number, default=0, metavar="S", help="all chance follows from it (0)"
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, test, write; 130 if Ctrl-C ended the training."""
     train, test = _data(arguments.data, arguments.seed)
     make_folder("--out", arguments.out)
-    epochs = arguments.epochs or max(8, min(30, 300_000 // train.count))
+    epochs = arguments.epochs or max(7, min(20, 300_000 // train.count))
     print(f"{train.count} pictures to learn from, {test.count} to test; {epochs} epochs")
     normalise = Normalise.of(train.images)
     net = NETWORKS[arguments.network](
@@ -80,7 +80,7 @@ def _fit(net, train, normalise, epochs, arguments) -> History:
     try:
         return fit(
             net,
-            Batches(train, BATCH, transforms=(Crop(1), normalise)),
+            Batches(train, BATCH, transforms=(Crop(MARGIN), normalise)),
             epochs=epochs,
             optimiser=SGD(net, RATE, MOMENTUM, nesterov=True, weight_decay=DECAY),
             schedule=cosine(RATE, epochs, warmup=WARMUP),

@@ -31,7 +31,7 @@ def train(capsys, folder, out, *words):
 @pytest.mark.skipif(not DIGITS.is_file(), reason="needs mnist10k.npz in the folder FASTCONV_DATA")
 def test_digits(tmp_path, capsys):
     (tmp_path / "mnist10k.npz").symlink_to(DIGITS.resolve())
-    accuracy, _ = train(capsys, tmp_path, tmp_path, "--epochs", "10")
+    accuracy, _ = train(capsys, tmp_path, tmp_path)
     assert accuracy >= 0.985
 
 
