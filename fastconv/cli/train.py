@@ -28,7 +28,7 @@ from fastconv.train.data import Batches, Crop, Dataset, Normalise, read_folder
 NETWORKS = {"lenet": lenet5}
 INPUT = (1, 28, 28)
 WEIGHTS, CHECKPOINT, CHART = "{network}.npz", "{network}-training.npz", "{network}-history.png"
-BATCH, MARGIN, RATE, MOMENTUM, DECAY, WARMUP = 32, 2, 0.03, 0.9, 2e-3, 0.25
+BATCH, MARGIN, RATE, MOMENTUM, DECAY, WARMUP = 32, 1, 0.03, 0.9, 2e-3, 0.25
 TEST_SHARE = 5  # of the digits, one in so many
 
 
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs",
         type=positive,
         metavar="N",
-        help="how often to see all pictures (default: 7, up to 20 for small data sets)",
+        help="how often to see all pictures (default: 8, up to 20 for small data sets)",
     )
     parser.add_argument(
         "--seed", type=whole_number, default=0, metavar="S", help="all chance follows from it (0)"
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, test, write; 130 if Ctrl-C ended the training."""
     train, test = _data(arguments.data, arguments.seed)
     make_folder("--out", arguments.out)
-    epochs = arguments.epochs or max(7, min(20, 300_000 // train.count))
+    epochs = arguments.epochs or max(8, min(20, 300_000 // train.count))
     print(f"{train.count} pictures to learn from, {test.count} to test; {epochs} epochs")
     normalise = Normalise.of(train.images)
     net = NETWORKS[arguments.network](
