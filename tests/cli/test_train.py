@@ -77,7 +77,7 @@ def test_ctrl_c(folder, tmp_path, capsys, monkeypatch):
 
     def step(optimiser):
         calls.append(optimiser)
-        if len(calls) == 6:  # four batches an epoch
+        if len(calls) == 12:  # eight batches an epoch
             raise KeyboardInterrupt
         original(optimiser)
 
