@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs",
         type=positive,
         metavar="N",
-        help="how often to see all pictures (default: 8, up to 20 for small data sets)",
+        help="how often to see all pictures (default: 7, up to 20 for small data sets)",
     )
     parser.add_argument(
         "--seed", type=whole_number, default=0, metavar="S", help="all chance follows from it (0)"
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, test, write; 130 if Ctrl-C ended the training."""
     train, test = _data(arguments.data, arguments.seed)
     make_folder("--out", arguments.out)
-    epochs = arguments.epochs or max(8, min(20, 300_000 // train.count))
+    epochs = arguments.epochs or max(7, min(20, 300_000 // train.count))
     print(f"{train.count} pictures to learn from, {test.count} to test; {epochs} epochs")
     normalise = Normalise.of(train.images)
     net = NETWORKS[arguments.network](
