@@ -16,14 +16,22 @@
 #include "planes_tiles.h"
 #include "pointwise_tiles.h"
 #include "simd.h"
+#include "transposed.h"
 
 /* ---------------------------------------------------------------- planes: copies */
 
 static void interleave(const fc_interleave_args *p) {
-    real *dst = (real *)p->dst;
-    for (ptrdiff_t k = 0; k < p->channels; k++) {
-        const real *weight = (const real *)p->weight + k * p->taps;
-        for (ptrdiff_t t = 0; t < p->taps; t++) dst[t * p->channels + k] = weight[t];
+    const ptrdiff_t row = p->taps * (ptrdiff_t)sizeof(real);
+    for (ptrdiff_t k = 0; k < p->channels; k += FC_LANES) {
+        for (ptrdiff_t t = 0; t < p->taps; t += FC_LANES) {
+            const ptrdiff_t channels = p->channels - k, taps = p->taps - t;
+            const char *weight = p->weight + k * row + t * (ptrdiff_t)sizeof(real);
+            real *dst = (real *)p->dst + t * p->channels + k;
+            vec block[FC_LANES];
+            load_transposed(block, 0, weight, row, channels, taps);
+            for (int i = 0; i < FC_LANES && i < taps; i++)
+                store_upto(dst + i * p->channels, block[i], channels);
+        }
     }
 }
 
