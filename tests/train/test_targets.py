@@ -36,13 +36,6 @@ def test_digits(tmp_path, capsys):
 
 
 @need_fashion
-def test_clothes_in_one_epoch(tmp_path, capsys):
-    accuracy, _ = train(capsys, FASHION, tmp_path, "--epochs", "1")
-    assert accuracy >= 0.84
-
-
-@need_fashion
-@pytest.mark.skipif("FASTCONV_SLOW" not in os.environ, reason="takes a minute: FASTCONV_SLOW=1")
 def test_clothes(tmp_path, capsys):
     accuracy, seconds = train(capsys, FASHION, tmp_path)
     assert accuracy >= 0.9
