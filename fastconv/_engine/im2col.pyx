@@ -16,9 +16,9 @@ into zero-padded channels-last scratch that stays in the cache:
 from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
-from .im2col_block cimport Blocking, Task, finish, gather_strip, locate_block, multiply
-from .im2col_block cimport packed_group_bytes, packed_panel_at, panel_width, point_at_result
-from .im2col_block cimport point_into_input, point_into_strip
+from .im2col_block cimport Blocking, TapRange, Task, find_tap_ranges, finish, finite_flag_at
+from .im2col_block cimport gather_strip, locate_block, multiply, packed_group_bytes, packed_panel_at, panel_width
+from .im2col_block cimport point_at_result, point_into_input, point_into_strip
 from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, fc_pack_args
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 
@@ -37,6 +37,8 @@ cdef index TASKS_PER_THREAD = 4     # this many are enough: a late thread's are 
 cdef double TASK_OPERATIONS = 4e6
 # No block is made smaller than this to balance the tasks.
 cdef index LEAST_PIXELS = 24
+# Taps that meet padding are left out where they are this share of the products.
+cdef double WORTH_SKIPPING = 0.02
 # What a task costs besides its products, in multiply-adds: to begin with, and for each element
 # that it gathers.
 cdef double TASK_PRODUCTS = 5e4
@@ -67,6 +69,23 @@ cdef void plan_reduction(Blocking *b) noexcept:
     else:
         b.taps_per_pass = max(1, CHAIN // max(1, b.depth))
         b.depth_per_pass = b.depth
+
+
+cdef double padded_share(const fc_conv *c) noexcept:
+    """The share of the products whose input row lies above or below x, or in no slice of it."""
+    cdef double inside = 1
+    cdef index at, k, first, count
+    cdef int axis
+    for axis in range(2):
+        count = 0
+        for k in range(c.kernel[axis]):
+            first = k * c.dilation[axis] - c.pad[axis]
+            # output coordinates `at` with 0 <= first + at * stride < in_size
+            at = max(0, ceil_div(-first, c.stride[axis])) if first < 0 else 0
+            count += max(0, min(c.out_size[axis],
+                                ceil_div(max(0, c.in_size[axis] - first), c.stride[axis])) - at)
+        inside *= count / <double> max(1, c.kernel[axis] * c.out_size[axis])
+    return 1 - inside
 
 
 cdef index strip_rows(const Blocking *b) noexcept nogil:
@@ -185,6 +204,8 @@ cdef void plan_workspace(Blocking *b) noexcept:
     b.pointers_at = at + round_up(b.pixels * b.taps * b.copied_run, 64)
     at = b.pointers_at
     at += round_up(max(1, b.taps) * b.pixels * sizeof(void *), 64)
+    b.ranges_at = at
+    at += round_up(b.pixels * sizeof(TapRange), 64) if b.skips else 0
     b.out_rows_at = at
     b.residual_rows_at = at + round_up(b.pixels * sizeof(void *), 64)
     at += 2 * (b.residual_rows_at - at) if b.rows_out else 0
@@ -214,12 +235,13 @@ cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *
     b.panel = b.kernels.gemm.tile_rows[0] * b.kernels.gemm.lanes
     b.panels = ceil_div(b.group_out, b.panel)
     plan_reduction(b)
+    b.skips = padded_share(&b.conv) > WORTH_SKIPPING
     b.fused = b.fused and b.taps * b.depth > 0
     plan_blocks(b)
     plan_workspace(b)
     op.pack = pack
     op.run = run
-    op.packed_bytes = packed_group_bytes(b) * conv.groups
+    op.packed_bytes = finite_flag_at(b, conv.groups, 0)
     op.workspace_bytes = b.workspace
     op.packing = ("panels", conv.type, conv.groups)
     return op
@@ -245,7 +267,7 @@ cdef int pack_task(void *context, index task, int thread) noexcept nogil:
     args.channels = min(b.panel, b.group_out - panel * b.panel)
     args.width = panel_width(b, panel)
     args.dst = p.packed + packed_panel_at(b, group, panel)
-    b.kernels.gemm.pack(&args)
+    p.packed[finite_flag_at(b, group, panel)] = b.kernels.gemm.pack(&args)
     return threads.FC_OK
 
 
@@ -287,6 +309,8 @@ cdef int run_task(void *context, index task, int thread) noexcept nogil:
         point_into_strip(&t, <const char **> (t.workspace + b.pointers_at))
     else:
         point_into_input(&t, <const char **> (t.workspace + b.pointers_at))
+    if b.skips:
+        find_tap_ranges(&t)
     if b.rows_out:
         point_at_result(&t)
     for panel in range(t.first_panel, t.last_panel):

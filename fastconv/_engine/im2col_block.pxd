@@ -16,6 +16,7 @@ cdef struct Blocking:
     index group_in, group_out
     index taps, depth       # the reduction as the tile sees it: taps runs of depth elements
     index taps_per_pass, depth_per_pass
+    bint skips              # taps that meet padding in all pixels of a tile are left out
     index panel, panels     # channels of a full panel; panels per group
     index panels_per_task, panel_tasks
     index stripe, stripes   # output columns of a stripe
@@ -23,7 +24,12 @@ cdef struct Blocking:
     index row_step, column_step   # input rows and columns that strips skip where no tap looks
     index pixel_pitch, row_pitch, slice_pitch
     index copied_run        # bytes of a merged run, that is copied where it crosses an edge; or 0
-    index zeros_at, copies_at, pointers_at, out_rows_at, residual_rows_at, sums_at, workspace
+    index zeros_at, copies_at, pointers_at, ranges_at, out_rows_at, residual_rows_at, sums_at
+    index workspace
+
+
+cdef struct TapRange:
+    index first, end
 
 
 cdef struct Pixel:
@@ -52,10 +58,16 @@ cdef inline index packed_panel_at(const Blocking *b, index group, index panel) n
     return group * packed_group_bytes(b) + panel * b.panel * b.taps * b.depth * b.element
 
 
+cdef inline index finite_flag_at(const Blocking *b, index group, index panel) noexcept nogil:
+    """Behind all weights each panel has a byte: whether its weights are finite."""
+    return b.conv.groups * packed_group_bytes(b) + group * b.panels + panel
+
+
 cdef void locate_block(Task *t, index block) noexcept nogil
 cdef void gather_strip(const Task *t) noexcept nogil
 cdef void point_into_strip(const Task *t, const char **pointers) noexcept nogil
 cdef void point_into_input(const Task *t, const char **pointers) noexcept nogil
+cdef void find_tap_ranges(const Task *t) noexcept nogil
 cdef void point_at_result(const Task *t) noexcept nogil
 cdef void multiply(const Task *t, index panel) noexcept nogil
 cdef void finish(const Task *t, index panel) noexcept nogil

@@ -3,6 +3,7 @@
     locate_block      which output pixels
     gather_strip      input that does not lie channels last: a zero-padded copy that does
     point_into_*      the address of every tap of every pixel
+    find_tap_ranges   which taps of each pixel do not meet padding
     multiply          a panel's sums, pass after pass of the register tile
     finish            bias, residual, activation, and out into the result's strides
 """
@@ -244,6 +245,52 @@ cdef void point_into_input(const Task *t, const char **pointers) noexcept nogil:
         i += run
 
 
+cdef void inside_taps(const fc_conv *c, int axis, index at, index *first, index *end) noexcept nogil:
+    """Taps [first, end) of an output coordinate lie inside the input."""
+    cdef index start = at * c.stride[axis] - c.pad[axis], step = c.dilation[axis]
+    first[0] = min(ceil_div(-start, step), c.kernel[axis]) if start < 0 else 0
+    end[0] = clamp(ceil_div(c.in_size[axis] - start, step), 0, c.kernel[axis]) \
+        if start < c.in_size[axis] else 0
+
+
+cdef TapRange tap_range(const Blocking *b, const Pixel *pixel) noexcept nogil:
+    """All taps of a pixel but those in front and behind whose whole rows lie outside the input."""
+    cdef const fc_conv *c = &b.conv
+    cdef index columns = 1 if b.merged else c.kernel[2]
+    cdef index first_slice, end_slice, first_row, end_row
+    cdef TapRange taps
+    inside_taps(c, 0, pixel.depth, &first_slice, &end_slice)
+    inside_taps(c, 1, pixel.row, &first_row, &end_row)
+    taps.first = (first_slice * c.kernel[1] + first_row) * columns
+    taps.end = ((end_slice - 1) * c.kernel[1] + end_row) * columns
+    if first_slice >= end_slice or first_row >= end_row:
+        taps.first, taps.end = b.taps, 0
+    return taps
+
+
+cdef void find_tap_ranges(const Task *t) noexcept nogil:
+    cdef TapRange *ranges = <TapRange *> (t.workspace + t.b.ranges_at)
+    cdef Pixel pixel
+    cdef index i
+    for i in range(t.count):
+        pixel = pixel_at(t, t.first + i)
+        ranges[i] = tap_range(t.b, &pixel)
+
+
+cdef TapRange taps_of_tile(const Task *t, index panel, index first, index rows) noexcept nogil:
+    """The taps that a tile of pixels needs: all where a weight is not finite, and zeros count."""
+    cdef const TapRange *ranges = <const TapRange *> (t.workspace + t.b.ranges_at)
+    cdef TapRange taps
+    cdef index i
+    taps.first, taps.end = 0, t.b.taps
+    if t.b.skips and t.call.packed[finite_flag_at(t.b, t.group, panel)]:
+        taps.first, taps.end = t.b.taps, 0
+        for i in range(first, first + rows):
+            taps.first = min(taps.first, ranges[i].first)
+            taps.end = max(taps.end, ranges[i].end)
+    return taps
+
+
 cdef fc_finish_args finish_of(const Task *t, index panel) noexcept nogil:
     """What happens to a panel's sums, as far as it does not depend on the pixels."""
     cdef const Blocking *b = t.b
@@ -265,13 +312,27 @@ cdef fc_finish_args finish_of(const Task *t, index panel) noexcept nogil:
     return f
 
 
+cdef inline void multiply_tile(const Task *t, fc_gemm_args *g, index panel, index tap,
+                               index first) noexcept nogil:
+    """A tile's share of one pass over taps [tap, tap + g.taps), without those that meet padding."""
+    cdef fc_gemm_args tile = g[0]
+    cdef TapRange taps = taps_of_tile(t, panel, first, g.rows)
+    cdef index begin = clamp(taps.first, tap, tap + g.taps)
+    tile.taps = max(0, min(taps.end, tap + g.taps) - begin)
+    if tile.taps == 0 and g.accumulate and g.finish == NULL:
+        return
+    tile.a = <const char **> (t.workspace + t.b.pointers_at) + begin * t.b.pixels + first
+    tile.b += (begin - tap) * g.depth * g.c_row
+    tile.c = t.workspace + t.b.sums_at + first * g.c_row
+    tile.first = first
+    t.b.kernels.gemm.tile(&tile)
+
+
 cdef void multiply(const Task *t, index panel) noexcept nogil:
     """All passes of one panel over the block: sums[pixel][channel]."""
     cdef const Blocking *b = t.b
     cdef fc_gemm_args g
     cdef fc_finish_args f = finish_of(t, panel)
-    cdef const char **pointers = <const char **> (t.workspace + b.pointers_at)
-    cdef char *sums = t.workspace + b.sums_at
     cdef index width = panel_width(b, panel), tap = 0, k, i, rows
     g.vectors = <int> (width // b.kernels.gemm.lanes)
     rows = b.kernels.gemm.tile_rows[g.vectors]
@@ -281,7 +342,7 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
     g.finish = NULL
     g.b = t.call.packed + packed_panel_at(b, t.group, panel)
     if b.taps == 0:
-        memset(sums, 0, t.count * g.c_row)
+        memset(t.workspace + b.sums_at, 0, t.count * g.c_row)
     while tap < b.taps:
         g.taps = min(b.taps_per_pass, b.taps - tap)
         k = 0
@@ -293,10 +354,7 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
             i = 0
             while i < t.count:
                 g.rows = <int> min(rows, t.count - i)
-                g.a = pointers + tap * b.pixels + i
-                g.c = sums + i * g.c_row
-                g.first = i
-                b.kernels.gemm.tile(&g)
+                multiply_tile(t, &g, panel, tap, i)
                 i += rows
             g.b += g.taps * g.depth * g.c_row
             g.accumulate = True

@@ -65,7 +65,7 @@ cdef extern from "kernels.h" nogil:
         int lanes
         int tile_rows[5]
         void (*tile)(const fc_gemm_args *) noexcept nogil
-        void (*pack)(const fc_pack_args *) noexcept nogil
+        int (*pack)(const fc_pack_args *) noexcept nogil
         double (*peak)(ptrdiff_t) noexcept nogil
 
     ctypedef struct fc_gather_args:

@@ -117,8 +117,9 @@ static void (*const tiles[FC_MAX_VECTORS + 1][MAX_ROWS + 1])(const fc_gemm_args 
 static void tile(const fc_gemm_args *g) { tiles[g->vectors][g->rows](g); }
 
 /* Lanes of output channels x FC_LANES consecutive weights at a time, transposed in registers. */
-static void pack(const fc_pack_args *p) {
+static int pack(const fc_pack_args *p) {
     const ptrdiff_t run = p->depth * p->taps;
+    vec zeros = {0}; /* NaN where a weight was not finite */
     for (ptrdiff_t j0 = 0; j0 < p->width; j0 += FC_LANES) {
         const ptrdiff_t lanes = p->channels - j0;
         ptrdiff_t depth_index = 0, tap = 0;
@@ -128,6 +129,7 @@ static void pack(const fc_pack_args *p) {
             for (int j = 0; j < FC_LANES; j++) {
                 const real *w = (const real *)(p->weight + (j0 + j) * p->row) + w0;
                 block[j] = j < lanes ? load_upto(w, count) : (vec){0};
+                zeros += block[j] * 0;
             }
             transpose(block);
             for (int i = 0; i < FC_LANES && i < count; i++) {
@@ -139,6 +141,9 @@ static void pack(const fc_pack_args *p) {
             }
         }
     }
+    real total = 0;
+    for (int i = 0; i < FC_LANES; i++) total += zeros[i];
+    return total == 0;
 }
 
 /* What the level's registers can do at most: independent multiply-adds, no memory. */

@@ -68,7 +68,8 @@ typedef struct {
 } fc_gemm_args;
 
 /* Pack weights for one panel: dst[(tap * depth + k) * width + j] = w[j * row + (k * taps + tap)],
- * zero for j >= channels; `width` elements is the panel's whole number of vectors. */
+ * zero for j >= channels; `width` elements is the panel's whole number of vectors. Returns whether
+ * all weights are finite, so that zeros may be left out. */
 typedef struct {
     const char *weight;
     ptrdiff_t row; /* bytes between output channels */
@@ -80,7 +81,7 @@ typedef struct {
     int lanes;
     int tile_rows[FC_MAX_VECTORS + 1]; /* by vectors; entry 0 holds the widest tile's vectors */
     void (*tile)(const fc_gemm_args *);
-    void (*pack)(const fc_pack_args *);
+    int (*pack)(const fc_pack_args *);
     double (*peak)(ptrdiff_t rounds); /* runs rounds of independent multiply-adds, returns flops */
 } fc_gemm_kernels;
 
