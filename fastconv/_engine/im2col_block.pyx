@@ -277,17 +277,15 @@ cdef void find_tap_ranges(const Task *t) noexcept nogil:
         ranges[i] = tap_range(t.b, &pixel)
 
 
-cdef TapRange taps_of_tile(const Task *t, index panel, index first, index rows) noexcept nogil:
-    """The taps that a tile of pixels needs: all where a weight is not finite, and zeros count."""
+cdef TapRange taps_of_tile(const Task *t, index first, index rows) noexcept nogil:
+    """From the first to behind the last tap that any pixel of a tile needs."""
     cdef const TapRange *ranges = <const TapRange *> (t.workspace + t.b.ranges_at)
     cdef TapRange taps
     cdef index i
-    taps.first, taps.end = 0, t.b.taps
-    if t.b.skips and t.call.packed[finite_flag_at(t.b, t.group, panel)]:
-        taps.first, taps.end = t.b.taps, 0
-        for i in range(first, first + rows):
-            taps.first = min(taps.first, ranges[i].first)
-            taps.end = max(taps.end, ranges[i].end)
+    taps.first, taps.end = t.b.taps, 0
+    for i in range(first, first + rows):
+        taps.first = min(taps.first, ranges[i].first)
+        taps.end = max(taps.end, ranges[i].end)
     return taps
 
 
@@ -312,20 +310,34 @@ cdef fc_finish_args finish_of(const Task *t, index panel) noexcept nogil:
     return f
 
 
-cdef inline void multiply_tile(const Task *t, fc_gemm_args *g, index panel, index tap,
-                               index first) noexcept nogil:
-    """A tile's share of one pass over taps [tap, tap + g.taps), without those that meet padding."""
+cdef void multiply_shortened(const Task *t, const fc_gemm_args *g, index tap) noexcept nogil:
+    """A tile's part of a pass from `tap` on, without the kernel rows that lie in the padding."""
     cdef fc_gemm_args tile = g[0]
-    cdef TapRange taps = taps_of_tile(t, panel, first, g.rows)
+    cdef TapRange taps = taps_of_tile(t, g.first, g.rows)
     cdef index begin = clamp(taps.first, tap, tap + g.taps)
     tile.taps = max(0, min(taps.end, tap + g.taps) - begin)
     if tile.taps == 0 and g.accumulate and g.finish == NULL:
         return
-    tile.a = <const char **> (t.workspace + t.b.pointers_at) + begin * t.b.pixels + first
+    tile.a += (begin - tap) * g.a_step
     tile.b += (begin - tap) * g.depth * g.c_row
-    tile.c = t.workspace + t.b.sums_at + first * g.c_row
-    tile.first = first
     t.b.kernels.gemm.tile(&tile)
+
+
+cdef void multiply_block(const Task *t, fc_gemm_args *g, index tap, bint shorten) noexcept nogil:
+    """One pass of a panel over the tiles of a block."""
+    cdef const char **pointers = \
+        <const char **> (t.workspace + t.b.pointers_at) + tap * t.b.pixels
+    cdef index rows = t.b.kernels.gemm.tile_rows[g.vectors]
+    g.first = 0
+    while g.first < t.count:
+        g.rows = <int> min(rows, t.count - g.first)
+        g.a = pointers + g.first
+        g.c = t.workspace + t.b.sums_at + g.first * g.c_row
+        if shorten:
+            multiply_shortened(t, g, tap)
+        else:
+            t.b.kernels.gemm.tile(g)
+        g.first += rows
 
 
 cdef void multiply(const Task *t, index panel) noexcept nogil:
@@ -333,9 +345,10 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
     cdef const Blocking *b = t.b
     cdef fc_gemm_args g
     cdef fc_finish_args f = finish_of(t, panel)
-    cdef index width = panel_width(b, panel), tap = 0, k, i, rows
+    cdef index width = panel_width(b, panel), tap = 0, k
+    # a weight that is not finite makes NaN of the padding's zeros: then they count
+    cdef bint shorten = b.skips and t.call.packed[finite_flag_at(b, t.group, panel)]
     g.vectors = <int> (width // b.kernels.gemm.lanes)
-    rows = b.kernels.gemm.tile_rows[g.vectors]
     g.c_row = width * b.element
     g.a_step = b.pixels
     g.accumulate = False
@@ -351,11 +364,7 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
             g.offset = k * b.element
             if b.fused and tap + g.taps == b.taps and k + g.depth == b.depth:
                 g.finish = &f
-            i = 0
-            while i < t.count:
-                g.rows = <int> min(rows, t.count - i)
-                multiply_tile(t, &g, panel, tap, i)
-                i += rows
+            multiply_block(t, &g, tap, shorten)
             g.b += g.taps * g.depth * g.c_row
             g.accumulate = True
             k += b.depth_per_pass
