@@ -64,7 +64,7 @@ class State:
 
 
 def deviations(x):
-    """Of each channel; no less than what underflows in float32 when it is squared."""
+    """Those of the channels; never 0, for some channels are 0 everywhere."""
     return x.std(dim=(0, 2, 3), keepdim=True).clamp(min=1e-30)
 
 
