@@ -4,7 +4,7 @@ Direct, implicit-im2col and Winograd convolution and max/average pooling, compil
 on plain ndarrays. Names are loaded on first use, so that ``import fastconv`` costs next to nothing.
 """
 
-import importlib as _importlib
+from ._lazy import public_names as _public_names
 
 __version__ = "0.1.0"
 
@@ -30,21 +30,6 @@ _PUBLIC = {
     "functional.shape": ("flatten", "pad"),
 }
 _MODULES = ("nn", "models", "reference", "functional", "grad", "plot", "shapes", "train")
-_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = ["__version__", *_HOME, *_MODULES]
-
-
-def __getattr__(name):
-    if name in _HOME:
-        value = getattr(_importlib.import_module(f".{_HOME[name]}", __name__), name)
-    elif name in _MODULES:
-        value = _importlib.import_module(f".{name}", __name__)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = _public_names(__name__, _PUBLIC, _MODULES)
+__all__ += ["__version__"]

@@ -2,7 +2,8 @@
 
 Draws the chart of accuracy over multiply-adds, with spots as large as the networks, from published
 numbers; beside it the same over the time that a picture takes on this machine. Weights are random,
-for they do not change the time.
+for they do not change the time. Spots show parameters or, of the networks that exist here, memory:
+weights and the results of all layers for one picture, in float32, nothing used twice.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ COLUMNS = (
     Column("network", right=False),
     Column("top-1 %"),
     Column("parameters, M"),
+    Column("memory, MB"),
     Column("multiply-adds, G"),
     Column("ms", headline=True),
     Column("GFLOP/s"),
@@ -55,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"only these (default: {', '.join(one.network for one in models.published())})",
     )
+    add(
+        "--area",
+        choices=("parameters", "memory"),
+        default="parameters",
+        help="what the area of a spot shows (default: parameters)",
+    )
     add("--quick", action="store_true", help="rough numbers, several times sooner")
     add("--json", type=Path, metavar="FILE", help="write all numbers to FILE")
 
@@ -73,8 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
         write_file(arguments.json, json.dumps(result, indent=1).encode())
     from fastconv import plot
 
-    chart = plot.save(plot.complexity_chart(result), arguments.out.suffix[1:])
-    write_file(arguments.out, chart)
+    chart = plot.complexity_chart(result, arguments.area)
+    write_file(arguments.out, plot.save(chart, arguments.out.suffix[1:]))
     print(f"\nwrote {arguments.out.resolve()}")
     return 0
 
@@ -90,12 +98,14 @@ def _choose(names: list[str] | None) -> list[models.Published]:
 def measure(chosen: list[models.Published], effort: Effort) -> dict[str, Any]:
     """Time the networks that exist here; return all numbers, as `--json` writes them.
 
-    Parameters, multiply-adds and bytes are whole numbers, times milliseconds, None where there is
-    no such network to measure.
+    Parameters, multiply-adds and bytes of memory are whole numbers, times milliseconds; memory and
+    time are None where there is no such network to measure.
     """
     networks = []
     for one in progress(chosen, lambda one: one.title):
-        here = one.network in models.names()
+        memory = ms = None
+        if one.network in models.names():
+            memory, ms = _memory(one.network), _seconds(one.network, effort) * 1e3
         networks.append(
             {
                 "network": one.network,
@@ -103,13 +113,20 @@ def measure(chosen: list[models.Published], effort: Effort) -> dict[str, Any]:
                 "top1": one.top1,
                 "parameters": round(one.parameters * 1e6),
                 "multiply_adds": round(one.multiply_adds * 1e9),
+                "memory": memory,
                 "source": one.source,
-                "ms": _seconds(one.network, effort) * 1e3 if here else None,
+                "ms": ms,
             }
         )
     facts = fastconv.show_config(mode="dicts")
     machine = {key: facts[key] for key in ("version", "cpu", "isa")}
     return {"machine": machine, "threads": facts["threads"], "networks": networks}
+
+
+def _memory(name: str) -> int:
+    """Return the bytes of the weights and of all results for one picture."""
+    summary = models.summarise(models.create(name).eval(), (1, *models.input_shape(name)))
+    return summary.memory + summary.parameters * np.dtype(np.float32).itemsize
 
 
 def _seconds(name: str, effort: Effort) -> float:
@@ -124,12 +141,13 @@ def _seconds(name: str, effort: Effort) -> float:
 def _show(result: dict[str, Any]) -> None:
     rows = []
     for one in result["networks"]:
-        ms = one["ms"]
+        ms, memory = one["ms"], one["memory"]
         rows.append(
             (
                 one["title"],
                 f"{one['top1']:.1f}",
                 f"{one['parameters'] / 1e6:.1f}",
+                "" if memory is None else f"{memory / 1e6:.0f}",
                 f"{one['multiply_adds'] / 1e9:.2f}",
                 "" if ms is None else f"{ms:.1f}",
                 "" if ms is None else f"{2 * one['multiply_adds'] / ms / 1e6:.0f}",

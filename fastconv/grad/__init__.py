@@ -6,7 +6,7 @@ respect to its result (`grad_output`); operations with parameters have ``<op>_we
 and takes arrays of any strides; results are C-contiguous. Names are loaded on first use.
 """
 
-import importlib as _importlib
+from .._lazy import public_names as _public_names
 
 _PUBLIC = {
     "activation": (
@@ -28,18 +28,5 @@ _PUBLIC = {
     ),
     "shape": ("pad",),
 }
-_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = [*_HOME]
-
-
-def __getattr__(name):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(_importlib.import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = _public_names(__name__, _PUBLIC)

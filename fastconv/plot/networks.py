@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,22 @@ FAMILIES = {
     "resnet": OURS,
 }
 OTHER = "#3b6fb6"
-# Area of a spot for each parameter, in points squared.
-SPOT = 1.2e-5
+
+
+class Area(NamedTuple):
+    """What the area of a spot stands for: points squared for one, and spots for a legend."""
+
+    quantity: str
+    spot: float
+    marks: tuple[float, ...]
+    mark: str
+    words: str
+
+
+AREAS = {
+    "parameters": Area("parameters", 1.2e-5, (5e6, 50e6, 150e6), "million", "parameters"),
+    "memory": Area("memory", 2.5e-6, (30e6, 200e6, 600e6), "MB", "weights and results in memory"),
+}
 # Where a name may stand beside a spot, best first: direction across and up, and alignment.
 PLACES = (
     (1, 0, "left", "center"),
@@ -127,13 +141,15 @@ def _has(history: Any, key: str) -> bool:
     return any(getattr(epoch, key) is not None for epoch in history.epochs)
 
 
-def complexity_chart(result: dict[str, Any]):
+def complexity_chart(result: dict[str, Any], area: str = "parameters"):
     """Draw networks by their work, accuracy and size, and beside that by their time here.
 
     Parameters
     ----------
     result : dict
         What `fastconv complexity --json` writes.
+    area : "parameters" or "memory"
+        What the area of a spot stands for. Networks of which that is not known are left out.
 
     Returns
     -------
@@ -147,9 +163,11 @@ def complexity_chart(result: dict[str, Any]):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 6.2), dpi=150, facecolor="white")
-    timed = [one for one in result["networks"] if one["ms"] is not None]
+    size = AREAS[area]
+    known = [one for one in result["networks"] if one[size.quantity] is not None]
+    timed = [one for one in known if one["ms"] is not None]
     panels = (
-        (0.06, result["networks"], "multiply_adds", 1e-9, "multiply-adds, billions"),
+        (0.06, known, "multiply_adds", 1e-9, "multiply-adds, billions"),
         (0.56, timed, "ms", 1, "time of one picture on this machine, ms"),
     )
     for left, networks, quantity, unit, words in panels:
@@ -158,13 +176,14 @@ def complexity_chart(result: dict[str, Any]):
         axes.set_ylabel("top-1 accuracy on ImageNet, %", fontsize=9, color=QUIET)
         _plain(axes)
         spots = [(one[quantity] * unit, one["top1"], one) for one in networks]
-        _draw_spots(axes, spots)
-        _name_spots(axes, spots)
-    _area_legend(figure.axes[0])
+        _draw_spots(axes, spots, size)
+        _name_spots(axes, spots, size)
+    _area_legend(figure.axes[0], size)
     machine = result["machine"]
     plural = "" if result["threads"] == 1 else "s"
+    hollow = "" if len(timed) == len(known) else "; hollow: published, not run here"
     words = (
-        "areas are numbers of parameters; hollow: published, not run here\n"
+        f"areas: {size.words}{hollow}\n"
         f"{machine['cpu']}, {machine['isa']}, {result['threads']} thread{plural}, float32"
     )
     figure.text(0.06, 0.93, "What accuracy costs", fontsize=15, fontweight="bold", color=INK)
@@ -172,15 +191,15 @@ def complexity_chart(result: dict[str, Any]):
     return figure
 
 
-def _draw_spots(axes, spots) -> None:
+def _draw_spots(axes, spots, area) -> None:
     """Draw the largest first, so that small ones stay in sight; leave room for names."""
-    for x, y, one in sorted(spots, key=lambda spot: -spot[2]["parameters"]):
+    for x, y, one in sorted(spots, key=lambda spot: -spot[2][area.quantity]):
         colour = _colour(one["network"])
         hollow = one["ms"] is None
         axes.scatter(
             x,
             y,
-            s=SPOT * one["parameters"],
+            s=area.spot * one[area.quantity],
             facecolor="none" if hollow else colour,
             edgecolor=colour if hollow else "white",
             alpha=0.85,
@@ -191,7 +210,7 @@ def _draw_spots(axes, spots) -> None:
     axes.set_ylim(min(heights) - 4, max(heights) + 4)
 
 
-def _name_spots(axes, spots) -> None:
+def _name_spots(axes, spots, area) -> None:
     """Write each name where it covers neither a spot nor another name, if there is such a place.
 
     Whoever has the fewest free places chooses first.
@@ -203,7 +222,7 @@ def _name_spots(axes, spots) -> None:
     taken = []
     for x, y, one in spots:
         middle = axes.transData.transform((x, y))
-        reach = 0.8 * _radius(one["parameters"]) * points
+        reach = 0.8 * _radius(area, one[area.quantity]) * points
         taken.append(Bbox([middle - reach, middle + reach]))
 
     def collisions(note):
@@ -211,7 +230,7 @@ def _name_spots(axes, spots) -> None:
         inside = frame.x0 < box.x0 and box.x1 < frame.x1
         return sum(map(box.overlaps, taken)) + (0 if inside else len(taken))
 
-    waiting = [_candidates(axes, *spot) for spot in spots]
+    waiting = [_candidates(axes, *spot, _radius(area, spot[2][area.quantity])) for spot in spots]
     waiting.sort(key=lambda notes: sum(collisions(note) == 0 for note in notes))
     for notes in waiting:
         best = min(notes, key=collisions)
@@ -221,9 +240,8 @@ def _name_spots(axes, spots) -> None:
                 note.remove()
 
 
-def _candidates(axes, x, y, one) -> list:
+def _candidates(axes, x, y, one, radius) -> list:
     """Write the name of a spot in all places, near ones first."""
-    radius = _radius(one["parameters"])
     return [
         axes.annotate(
             one["title"],
@@ -240,12 +258,12 @@ def _candidates(axes, x, y, one) -> list:
     ]
 
 
-def _radius(parameters: float) -> float:
-    """Return the radius of a network's spot in points."""
-    return math.sqrt(SPOT * parameters / math.pi)
+def _radius(area: Area, size: float) -> float:
+    """Return the radius of a spot in points."""
+    return math.sqrt(area.spot * size / math.pi)
 
 
-def _area_legend(axes) -> None:
+def _area_legend(axes, area) -> None:
     from matplotlib.lines import Line2D
 
     marks = [
@@ -254,12 +272,12 @@ def _area_legend(axes) -> None:
             [],
             linestyle="",
             marker="o",
-            markersize=2 * _radius(millions * 1e6),
+            markersize=2 * _radius(area, size),
             markerfacecolor="none",
             markeredgecolor=QUIET,
-            label=f"{millions} million",
+            label=f"{size / 1e6:.0f} {area.mark}",
         )
-        for millions in (5, 50, 150)
+        for size in area.marks
     ]
     axes.legend(
         handles=marks,

@@ -28,13 +28,24 @@ def test_table_chart_and_numbers(small, tmp_path, capsys):
     (resnet, inception) = result["networks"]
     assert resnet["parameters"] == 11_690_000 and resnet["source"] == "torchvision"
     assert 0 < resnet["ms"] < 10_000
-    assert inception["ms"] is None and inception["top1"] == 80.0
+    assert inception["ms"] is None and inception["memory"] is None and inception["top1"] == 80.0
+    # Weights, and at least the results of the first convolution, its norm and its ReLU.
+    assert 4 * (11_689_512 + 3 * 64 * 32 * 32) < resnet["memory"] < 60_000_000
     rows = capsys.readouterr().out.splitlines()
-    assert rows[1].split()[:4] == ["ResNet-18", "69.8", "11.7", "1.81"]
-    assert float(rows[1].split()[4]) == pytest.approx(resnet["ms"], abs=0.06)
+    megabytes = f"{resnet['memory'] / 1e6:.0f}"
+    assert rows[1].split()[:5] == ["ResNet-18", "69.8", "11.7", megabytes, "1.81"]
+    assert float(rows[1].split()[5]) == pytest.approx(resnet["ms"], abs=0.06)
     assert rows[2].split() == ["Inception-v4", "80.0", "42.7", "12.30"]
     assert rows[-1] == f"wrote {chart.resolve()}"
     assert chart.read_bytes().startswith(b"<?xml")
+
+
+def test_areas_of_memory(small, tmp_path, capsys):
+    chart = tmp_path / "chart.svg"
+    assert main(["complexity", *CHOSEN, "--area", "memory", "--out", str(chart)]) == 0
+    text = chart.read_text()
+    assert "weights and results in memory" in text and "ResNet-18" in text
+    assert "Inception-v4" not in text  # nobody has published how much it takes
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,23 @@ def test_complexity_chart():
     assert [text.get_text() for text in time.texts] == ["VGG-16", "ResNet-18"]
 
 
+def test_complexity_chart_of_memory():
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install fastconv[test]")
+    result = networks(
+        ("vgg16", "VGG-16", 71.6, 138_000_000, 15_500_000_000, 100.0),
+        ("resnet18", "ResNet-18", 69.8, 11_700_000, 1_800_000_000, 15.0),
+        ("inception_v4", "Inception-v4", 80.0, 42_700_000, 12_300_000_000, None),
+    )
+    for one, memory in zip(result["networks"], (600_000_000, 75_000_000, None), strict=True):
+        one["memory"] = memory
+    work, time = plot.complexity_chart(result, area="memory").axes
+    for axes in (work, time):
+        large, small = (spot.get_sizes()[0] for spot in axes.collections)
+        assert large / small == pytest.approx(8)
+    labels = [text.get_text() for text in work.get_legend().get_texts()]
+    assert labels == ["30 MB", "200 MB", "600 MB"]
+
+
 def test_names_keep_apart_in_a_crowd():
     pytest.importorskip("matplotlib", reason="needs matplotlib: pip install fastconv[test]")
     crowd = [

@@ -5,7 +5,7 @@ number of axes; as everywhere in the reference there is no Python loop over data
 checked, and the arrays' own type says how exactly is computed.
 """
 
-import importlib as _importlib
+from ..._lazy import public_names as _public_names
 
 _PUBLIC = {
     "activation": (
@@ -20,18 +20,5 @@ _PUBLIC = {
         "max_pool1d_input", "max_pool2d_input", "max_pool3d_input",
     ),
 }
-_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = [*_HOME]
-
-
-def __getattr__(name):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(_importlib.import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = _public_names(__name__, _PUBLIC)
