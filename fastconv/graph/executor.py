@@ -58,7 +58,7 @@ class Operation:
         if self.kernel is not None and self._takes(inputs):
             result = self.kernel(*inputs)
             if result is not NotImplemented:
-                return result if isinstance(result, tuple) else (result,)
+                return result if isinstance(result, tuple) else (_as_array(result),)
         return self._require_fallback()(*inputs)
 
     def _takes(self, inputs: Sequence[Any]) -> bool:
@@ -66,6 +66,11 @@ class Operation:
         if self.entry.dtypes is None:
             return True
         return getattr(inputs[0], "dtype", None) in self.entry.dtypes
+
+
+def _as_array(result: Any) -> Any:
+    """A result as an array, which NumPy's functions do not return where it has no axes."""
+    return np.asarray(result) if isinstance(result, np.generic) else result
 
 
 def describe(node: Node) -> str:

@@ -28,14 +28,16 @@ class Evaluator:
         Of the model's values, as far as they are known.
     captured : sequence of str
         Outer values that the node's subgraphs read; they come behind the node's own inputs.
+    constants : dict of str to array
+        The constants that they read.
     """
 
     def __init__(
         self, onnx: Any, proto: Any, opsets: Mapping[str, int], types: Mapping[str, Any],
-        captured: Sequence[str],
+        captured: Sequence[str], constants: Mapping[str, Any],
     ) -> None:
         self._onnx, self._proto, self._opsets, self._types = onnx, proto, opsets, types
-        self._names = [*proto.input, *captured]
+        self._names, self._constants = [*proto.input, *captured], constants
         self._session: Any = None
 
     def prepare(self) -> None:
@@ -64,7 +66,8 @@ class Evaluator:
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         """Run the node on arrays; None stands for an input that is missing."""
         self.prepare()
-        feeds = {name: value for name, value in zip(self._names, inputs, strict=True) if name}
+        feeds = {**self._constants}
+        feeds |= {name: value for name, value in zip(self._names, inputs, strict=True) if name}
         # NumPy warns of infinities and NaN, which are right answers here.
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -28,7 +28,7 @@ from .evaluator import Evaluator
 
 __all__ = ["OLDEST_OPSET", "read"]
 
-OLDEST_OPSET = 7
+OLDEST_OPSET = 6
 
 # Initialisers up to so many elements stay in the skeleton: shape inference reads their values.
 SMALL = 256
@@ -57,7 +57,7 @@ def read(source: str | os.PathLike[str] | bytes, name: str, fed: frozenset[str] 
     Raises
     ------
     ModelError
-        When the file is missing, damaged, no valid model, older than opset 7 or needs operators
+        When the file is missing, damaged, no valid model, older than opset 6 or needs operators
         that nobody here can run.
     """
     onnx = library()
@@ -304,9 +304,16 @@ class _Reader:
             for name in proto.input
         ]
         names = self._captures(proto, attributes, scope, outer, captured)
+        if proto.op_type == "Loop" and not domain:
+            attributes["carried"] = max(len(proto.input) - 2, 0)
         inputs += [self._find(name, scope, outer, captured, label) for name in names]
         outputs = [self._value(name) if name else None for name in proto.output]
-        evaluator = Evaluator(self.onnx, proto, self.opsets, self.types, names)
+        around = {**outer, **scope}
+        constants = {
+            name: around[name].constant for name in _read_inside(proto)
+            if name in around and around[name].is_constant
+        }
+        evaluator = Evaluator(self.onnx, proto, self.opsets, self.types, names, constants)
         node = Node(
             proto.op_type, inputs, outputs, attributes, name=proto.name, domain=domain,
             version=self.opsets[domain], fallback=evaluator,
@@ -352,6 +359,16 @@ class _Reader:
         if proto.type in (kinds.INTS, kinds.FLOATS):
             return tuple(value)
         return value
+
+
+def _read_inside(node: Any) -> set[str]:
+    """The names that the nodes of a node's subgraphs read, at any depth."""
+    graphs = [a.g for a in node.attribute if a.type == a.GRAPH]
+    names = {o.name for graph in graphs for o in graph.output}
+    for graph in graphs:
+        for inner in graph.node:
+            names |= set(inner.input) | _read_inside(inner)
+    return names
 
 
 def _size(dimension: Any) -> int | str | None:

@@ -91,6 +91,8 @@ def prelu(node: Node) -> Kernel:
 
     def kernel(x, slope, *, out=None):
         out = empty_like(x) if out is None else out
+        if node.version < 7 and slope.size > 1:  # then the channels', now of the last axes
+            slope = slope.reshape(-1, *(1,) * (x.ndim - 2))
         axis = _only_axis(x, slope)
         if axis is None:
             return result_in(np.where(x < 0, x * slope, x), out)

@@ -17,7 +17,8 @@ from ._entry import FLOATS, Kernel, integers, operator
 _COORDINATES = {
     "half_pixel": lambda o, scale, n, m: (o + 0.5) / scale - 0.5,
     "pytorch_half_pixel": lambda o, scale, n, m: (o + 0.5) / scale - 0.5 if m > 1 else 0 * o,
-    "align_corners": lambda o, scale, n, m: o * ((n - 1) / (m - 1)) if m > 1 else 0 * o,
+    # scale * n is the result's size before it was rounded down
+    "align_corners": lambda o, scale, n, m: o * ((n - 1) / (scale * n - 1)) if m > 1 else 0 * o,
     "asymmetric": lambda o, scale, n, m: o / scale,
 }
 _NEAREST = {

@@ -8,7 +8,7 @@ __all__ = ["remove_dead", "remove_identities"]
 
 
 def _is_identity(node: Node) -> bool:
-    if node.domain or node.inputs[0] is None:
+    if node.domain or node.input(0) is None:
         return False
     if node.op == "Identity":
         return True
