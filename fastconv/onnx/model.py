@@ -25,7 +25,7 @@ def load(path_or_bytes: str | os.PathLike[str] | bytes) -> Model:
     Parameters
     ----------
     path_or_bytes : str, PathLike or bytes
-        A file, or what one holds. Opsets 7 to the newest that the installed `onnx` knows.
+        A file, or what one holds. Opsets 6 to the newest that the installed `onnx` knows.
 
     Returns
     -------

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.graph.ir import Graph, GraphError, Node, Value
+from fastconv.graph.ir import Graph, Node, Value
 
 from .errors import ModelError, library
 from .evaluator import Evaluator
@@ -395,8 +395,3 @@ def _constant(attributes: dict[str, Any]) -> np.ndarray | None:
         if name in attributes:
             return convert(attributes[name])
     return None
-
-
-def node_error(error: GraphError, name: str) -> ModelError:
-    """The error of a node with the file it stands in."""
-    return ModelError(f"{name}: {error}")

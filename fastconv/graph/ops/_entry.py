@@ -14,7 +14,7 @@ for inputs that are not; the node's fallback runs then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,22 +41,10 @@ class Entry(NamedTuple):
     lower : callable
     dtypes : frozenset of numpy.dtype or None
         What the first input may be; None is anything.
-    parameters : frozenset of int
-        Inputs whose values, not only shapes, decide the outputs' shapes.
-    writes : bool
-        Whether the kernel takes ``out=``, an array for its one output.
-    views : bool
-        Whether outputs may be views of inputs.
-    of_shape : bool
-        Whether the outputs' values depend on the inputs' shapes alone.
     """
 
     lower: Lower
     dtypes: frozenset[Any] | None
-    parameters: frozenset[int]
-    writes: bool
-    views: bool
-    of_shape: bool
 
 
 TABLE: dict[str, Entry] = {}
@@ -65,15 +53,11 @@ TABLE: dict[str, Entry] = {}
 def operator(
     *names: str,
     dtypes: frozenset[Any] | None = ANY,
-    parameters: Iterable[int] = (),
-    writes: bool = False,
-    views: bool = False,
-    of_shape: bool = False,
 ) -> Callable[[Lower], Lower]:
     """Enter a function into the table under operators' names; see `Entry`."""
 
     def enter(lower: Lower) -> Lower:
-        entry = Entry(lower, dtypes, frozenset(parameters), writes, views, of_shape)
+        entry = Entry(lower, dtypes)
         for name in names:
             assert name not in TABLE, name
             TABLE[name] = entry

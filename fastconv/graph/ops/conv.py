@@ -123,7 +123,7 @@ def _weights(node: Node) -> tuple[int | None, Any, Any]:
     return len(value.shape) - 2, weight, bias
 
 
-@operator("Conv", dtypes=FLOATS, writes=True)
+@operator("Conv", dtypes=FLOATS)
 def convolution(node: Node) -> Kernel | None:
     """Conv: any stride, dilation, padding and groups, in 1 to 3 dimensions."""
     nd, weight, bias = _weights(node)
@@ -149,7 +149,7 @@ def _make(nd, weight, bias, transposed, **arguments) -> Convolution:
     return Convolution(nd, weight, bias, transposed, arguments)
 
 
-@operator("ConvTranspose", dtypes=FLOATS, writes=True)
+@operator("ConvTranspose", dtypes=FLOATS)
 def transposed_convolution(node: Node) -> Kernel | None:
     """ConvTranspose; an `output_shape` must be one that non-negative padding makes."""
     nd, weight, bias = _weights(node)
@@ -205,7 +205,7 @@ class FittedTranspose(SamePadded):
         return super().__call__(x, *others, out=out)
 
 
-@operator("Gemm", dtypes=FLOATS, writes=True)
+@operator("Gemm", dtypes=FLOATS)
 def gemm(node: Node) -> Kernel | None:
     """Gemm: a fully connected layer where B is constant and C one number per column."""
     get = node.attributes.get
@@ -241,7 +241,7 @@ def _bias_row(c: Any, columns: int) -> np.ndarray | None:
     return c.reshape(-1)
 
 
-@operator("MatMul", dtypes=FLOATS, writes=True)
+@operator("MatMul", dtypes=FLOATS)
 def matmul(node: Node) -> Kernel:
     """MatMul: a fully connected layer where B is a constant matrix; beyond ONNX with a bias."""
     b = node.constant(1)

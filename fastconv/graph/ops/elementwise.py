@@ -58,7 +58,7 @@ def fusable_activation(node: Node) -> Any:
     return _ACTIVATIONS[node.op](node) if node.op in _ACTIVATIONS and not node.domain else None
 
 
-@operator(*_ACTIVATIONS, dtypes=FLOATS, writes=True)
+@operator(*_ACTIVATIONS, dtypes=FLOATS)
 def activation(node: Node) -> Kernel | None:
     """An activation, by the engine."""
     settings = fusable_activation(node)
@@ -85,7 +85,7 @@ def _any_hardsigmoid(slope: float, offset: float) -> Kernel:
     return kernel
 
 
-@operator("PRelu", dtypes=FLOATS, writes=True)
+@operator("PRelu", dtypes=FLOATS)
 def prelu(node: Node) -> Kernel:
     """PRelu; slopes for one axis by the engine."""
 
@@ -120,7 +120,7 @@ _UFUNCS = {
 }
 
 
-@operator(*_UFUNCS, dtypes=FLOATS, writes=True)
+@operator(*_UFUNCS, dtypes=FLOATS)
 def of_one(node: Node) -> Kernel:
     """A function of one number."""
     function = _UFUNCS[node.op]

@@ -15,7 +15,7 @@ from ._entry import FLOATS, Kernel, axes_argument, empty_like, operator
 from .window import global_average_pool
 
 
-@operator("BatchNormalization", dtypes=FLOATS, writes=True)
+@operator("BatchNormalization", dtypes=FLOATS)
 def batch_normalization(node: Node) -> Kernel | None:
     """BatchNormalization with given statistics."""
     get = node.attributes.get
@@ -69,7 +69,7 @@ def layer_normalization(node: Node) -> Kernel | None:
     return kernel
 
 
-@operator("LRN", dtypes=FLOATS, writes=True)
+@operator("LRN", dtypes=FLOATS)
 def local_response_normalization(node: Node) -> Kernel | None:
     """LRN over an odd number of channels; even windows lie differently in ONNX."""
     get = node.attributes.get
@@ -108,7 +108,7 @@ _REDUCTIONS = {"ReduceMean": np.mean, "ReduceSum": np.sum, "ReduceMax": np.max,
 _WIDE = {"ReduceMean", "ReduceSum"}
 
 
-@operator(*_REDUCTIONS, dtypes=FLOATS, parameters=(1,))
+@operator(*_REDUCTIONS, dtypes=FLOATS)
 def reduction(node: Node) -> Kernel:
     """Reductions along any axes."""
     function, get = _REDUCTIONS[node.op], node.attributes.get

@@ -30,7 +30,7 @@ _NEAREST = {
 _NOT_NATIVE = ("antialias", "exclude_outside", "axes")
 
 
-@operator("Upsample", dtypes=FLOATS, parameters=(1,))
+@operator("Upsample", dtypes=FLOATS)
 def upsample(node: Node) -> Kernel:
     """Upsample, Resize's forerunner."""
     mode = node.attributes.get("mode", "nearest")
@@ -42,7 +42,7 @@ def upsample(node: Node) -> Kernel:
     return kernel
 
 
-@operator("Resize", dtypes=FLOATS, parameters=(1, 2, 3))
+@operator("Resize", dtypes=FLOATS)
 def resize(node: Node) -> Kernel | None:
     """Resize by scales or to sizes."""
     get = node.attributes.get

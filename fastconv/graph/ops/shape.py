@@ -12,26 +12,26 @@ from ..ir import Node
 from ._entry import Kernel, axes_argument, in_memory_order, integers, operator
 
 
-@operator("Shape", of_shape=True)
+@operator("Shape")
 def shape(node: Node) -> Kernel:
     """Shape, all of it or a part."""
     part = slice(node.attributes.get("start", 0), node.attributes.get("end"))
     return lambda x: np.array(x.shape[part], np.int64)
 
 
-@operator("Size", of_shape=True)
+@operator("Size")
 def size(node: Node) -> Kernel:
     """Number of elements."""
     return lambda x: np.array(x.size, np.int64)
 
 
-@operator("Identity", views=True)
+@operator("Identity")
 def identity(node: Node) -> Kernel:
     """The input itself."""
     return lambda x: x
 
 
-@operator("Dropout", views=True)
+@operator("Dropout")
 def dropout(node: Node) -> Kernel | None:
     """Dropout at inference: the input itself."""
     if any(node.outputs[1:]) or (node.input(2) is not None and node.constant(2) is None):
@@ -39,7 +39,7 @@ def dropout(node: Node) -> Kernel | None:
     return None if node.constant(2) is not None and node.constant(2) else lambda x, *_: x
 
 
-@operator("Reshape", parameters=(1,), views=True)
+@operator("Reshape")
 def reshape(node: Node) -> Kernel:
     """Reshape; 0 keeps a size unless `allowzero`."""
     allow = node.attributes.get("allowzero", 0)
@@ -53,7 +53,7 @@ def reshape(node: Node) -> Kernel:
     return kernel
 
 
-@operator("Flatten", views=True)
+@operator("Flatten")
 def flatten(node: Node) -> Kernel:
     """Flatten into two axes."""
     axis = node.attributes.get("axis", 1)
@@ -65,26 +65,26 @@ def flatten(node: Node) -> Kernel:
     return kernel
 
 
-@operator("Squeeze", parameters=(1,), views=True)
+@operator("Squeeze")
 def squeeze(node: Node) -> Kernel:
     """Drop axes of size 1."""
     return lambda x, axes=None: x.squeeze(axes_argument(node, "axes", axes))
 
 
-@operator("Unsqueeze", parameters=(1,), views=True)
+@operator("Unsqueeze")
 def unsqueeze(node: Node) -> Kernel:
     """Add axes of size 1."""
     return lambda x, axes=None: np.expand_dims(x, axes_argument(node, "axes", axes))
 
 
-@operator("Transpose", views=True)
+@operator("Transpose")
 def transpose(node: Node) -> Kernel:
     """Another order of the axes."""
     order = node.attributes.get("perm")
     return lambda x: x.transpose(order)
 
 
-@operator("Slice", parameters=(1, 2, 3, 4), views=True)
+@operator("Slice")
 def slices(node: Node) -> Kernel:
     """Slices along some axes, with steps of either sign."""
 
@@ -107,7 +107,7 @@ def _slice(start: int, end: int, step: int, n: int) -> slice:
     return slice(start, None if step < 0 and end < 0 else end, step)
 
 
-@operator("Split", parameters=(1,), views=True)
+@operator("Split")
 def split(node: Node) -> Kernel:
     """Split along an axis, by sizes or evenly."""
     axis, pieces = node.attributes.get("axis", 0), len(node.outputs)
@@ -131,7 +131,7 @@ def concat(node: Node) -> Kernel:
     return lambda *parts: np.concatenate(parts, axis)
 
 
-@operator("Expand", parameters=(1,))
+@operator("Expand")
 def expand(node: Node) -> Kernel:
     """Broadcast to a shape, and by it."""
 
@@ -163,7 +163,7 @@ def cast(node: Node) -> Kernel | None:
 _PAD_MODES = {"constant": "constant", "edge": "replicate", "reflect": "reflect"}
 
 
-@operator("Pad", parameters=(1, 3))
+@operator("Pad")
 def pad(node: Node) -> Kernel | None:
     """Pad with a constant, the edge or mirrored."""
     get = node.attributes.get
