@@ -1,0 +1,97 @@
+"""What the table of operators holds, and what its rooms share.
+
+A room is a module with functions ``lower(node) -> kernel``, each entered in the table under the
+operators it serves:
+
+    @operator("Relu", "Sigmoid", dtypes=FLOATS)
+    def activation(node): ...
+        return kernel
+
+A kernel is called with the node's input arrays, None for a missing one, and returns the output, or
+a tuple of outputs. `lower` returns None for a node that is not for it, and a kernel NotImplemented
+for inputs that are not; the node's fallback runs then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..ir import Node
+
+__all__ = [
+    "ANY", "FLOATS", "TABLE", "Entry", "axes_argument", "empty_like", "in_memory_order", "integers",
+    "operator", "result_in",
+]
+
+Kernel = Callable[..., Any]
+Lower = Callable[[Node], "Kernel | None"]
+
+FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
+ANY = None
+
+
+class Entry(NamedTuple):
+    """How an operator is run.
+
+    Attributes
+    ----------
+    lower : callable
+    dtypes : frozenset of numpy.dtype or None
+        What the first input may be; None is anything.
+    """
+
+    lower: Lower
+    dtypes: frozenset[Any] | None
+
+
+TABLE: dict[str, Entry] = {}
+
+
+def operator(
+    *names: str,
+    dtypes: frozenset[Any] | None = ANY,
+) -> Callable[[Lower], Lower]:
+    """Enter a function into the table under operators' names; see `Entry`."""
+
+    def enter(lower: Lower) -> Lower:
+        entry = Entry(lower, dtypes)
+        for name in names:
+            assert name not in TABLE, name
+            TABLE[name] = entry
+        return lower
+
+    return enter
+
+
+def integers(array: Any) -> tuple[int, ...]:
+    """An array of integers, of any shape, as a tuple of ints."""
+    return tuple(int(number) for number in np.ravel(array))
+
+
+def axes_argument(node: Node, name: str, given: Any) -> tuple[int, ...] | None:
+    """Integers that older opsets have as the attribute `name` and newer ones as an input."""
+    if given is not None:
+        return integers(given)
+    attribute = node.attributes.get(name)
+    return None if attribute is None else integers(attribute)
+
+
+def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
+    """A new array of x's shape and order of memory."""
+    return np.empty_like(x, dtype, order="K", subok=False)
+
+
+def result_in(result: Any, out: np.ndarray | None) -> Any:
+    """`result`, copied into `out` where that is given."""
+    if out is None:
+        return result
+    np.copyto(out, result)
+    return out
+
+
+def in_memory_order(x: np.ndarray) -> tuple[int, ...]:
+    """The axes of x, the one with the longest steps in memory first."""
+    return tuple(sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis])))

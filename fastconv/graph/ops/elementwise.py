@@ -1,0 +1,192 @@
+"""Activations and arithmetic, element by element; results keep the order of memory of x."""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from fastconv._engine import elementwise
+from fastconv.functional._check import parse_activation
+
+from ..ir import Node
+from ._entry import FLOATS, Kernel, empty_like, operator, result_in
+
+__all__ = ["fusable_activation"]
+
+NUMBERS = frozenset(map(np.dtype, "fdbhilqBHILQ"))
+NUMERIC = NUMBERS | {np.dtype(bool)}
+
+
+# --- activations ----------------------------------------------------------------------------------
+
+
+def _clip(node: Node) -> Any:
+    low, high = node.attributes.get("min"), node.attributes.get("max")
+    for index in (1, 2):
+        if node.input(index) is not None and node.constant(index) is None:
+            return None
+    low = node.constant(1) if node.constant(1) is not None else low
+    high = node.constant(2) if node.constant(2) is not None else high
+    low = -math.inf if low is None else float(np.reshape(low, ()))
+    high = math.inf if high is None else float(np.reshape(high, ()))
+    return ("clip", low, high) if low <= high else None
+
+
+def _hardsigmoid(node: Node) -> Any:
+    get = node.attributes.get
+    third = math.isclose(get("alpha", 0.2), 1 / 6, rel_tol=1e-6) and get("beta", 0.5) == 0.5
+    return "hardsigmoid" if third else None
+
+
+# Operators that the engine can compute in a convolution's store.
+_ACTIVATIONS = {
+    "Relu": lambda node: "relu",
+    "LeakyRelu": lambda node: ("leaky_relu", float(node.attributes.get("alpha", 0.01))),
+    "Clip": _clip,
+    "Sigmoid": lambda node: "sigmoid",
+    "Tanh": lambda node: "tanh",
+    "HardSigmoid": _hardsigmoid,
+    "HardSwish": lambda node: "hardswish",
+}
+
+
+def fusable_activation(node: Node) -> Any:
+    """What a node does, as the argument `activation` of a convolution; None for other nodes."""
+    return _ACTIVATIONS[node.op](node) if node.op in _ACTIVATIONS and not node.domain else None
+
+
+@operator(*_ACTIVATIONS, dtypes=FLOATS)
+def activation(node: Node) -> Kernel | None:
+    """An activation, by the engine."""
+    settings = fusable_activation(node)
+    if settings is None and node.op == "HardSigmoid":
+        return _any_hardsigmoid(node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5))
+    if settings is None:
+        return None
+    kind, alpha, beta = parse_activation(node.op, settings)
+
+    def kernel(x, *_, out=None):
+        out = empty_like(x) if out is None else out
+        return elementwise.map(x, x.dtype, out, activation=kind, alpha=alpha, beta=beta)
+
+    return kernel
+
+
+def _any_hardsigmoid(slope: float, offset: float) -> Kernel:
+    def kernel(x, *, out=None):
+        out = empty_like(x) if out is None else out
+        center, scale, shift = (np.array([v], x.dtype) for v in (0, slope, offset))
+        return elementwise.map(x, x.dtype, out, center=center, scale=scale, shift=shift,
+                               activation="clip", alpha=0.0, beta=1.0)
+
+    return kernel
+
+
+@operator("PRelu", dtypes=FLOATS)
+def prelu(node: Node) -> Kernel:
+    """PRelu; slopes for one axis by the engine."""
+
+    def kernel(x, slope, *, out=None):
+        out = empty_like(x) if out is None else out
+        if node.version < 7 and slope.size > 1:  # then the channels', now of the last axes
+            slope = slope.reshape(-1, *(1,) * (x.ndim - 2))
+        axis = _only_axis(x, slope)
+        if axis is None:
+            return result_in(np.where(x < 0, x * slope, x), out)
+        table = np.array(slope.reshape(-1), x.dtype)
+        return elementwise.map(x, x.dtype, out, channel_axis=axis, slope=table)
+
+    return kernel
+
+
+def _only_axis(x: np.ndarray, table: np.ndarray) -> int | None:
+    """The axis of x along which `table`, broadcast to x, varies; -1 for one number, else None."""
+    if table.size == 1 and table.ndim <= x.ndim:
+        return -1
+    long = [axis - table.ndim for axis, size in enumerate(table.shape) if size != 1]
+    if len(long) != 1 or table.ndim > x.ndim or table.size != x.shape[long[0]]:
+        return None
+    return long[0] % x.ndim
+
+
+# --- arithmetic -----------------------------------------------------------------------------------
+
+_UFUNCS = {
+    "Abs": np.abs, "Neg": np.negative, "Sqrt": np.sqrt, "Exp": np.exp, "Log": np.log,
+    "Floor": np.floor, "Ceil": np.ceil, "Sin": np.sin, "Cos": np.cos, "Round": np.rint,
+}
+
+
+@operator(*_UFUNCS, dtypes=FLOATS)
+def of_one(node: Node) -> Kernel:
+    """A function of one number."""
+    function = _UFUNCS[node.op]
+    return lambda x, *, out=None: function(x, out=out)
+
+
+_FLOAT_BINARY = {"Div": np.divide, "Pow": np.power}
+_BINARY = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}
+
+
+@operator(*_FLOAT_BINARY, dtypes=FLOATS)
+@operator(*_BINARY, dtypes=NUMBERS)
+def of_two(node: Node) -> Kernel | None:
+    """Arithmetic with broadcasting."""
+    if "broadcast" in node.attributes:  # opset 6's rule
+        return None
+    function = (_BINARY | _FLOAT_BINARY)[node.op]
+    square = node.op == "Pow" and node.constant(1) is not None and np.all(node.constant(1) == 2)
+    affine = _AFFINE.get(node.op)
+
+    def kernel(x, y):
+        if x.dtype != y.dtype:
+            return NotImplemented
+        if square and y.size == 1:
+            return np.square(x).reshape(np.broadcast_shapes(x.shape, y.shape))
+        if affine and x.dtype in FLOATS and x.size >= _LARGE:
+            axis = _only_axis(x, y)
+            if axis is not None:
+                return _map_affine(affine, x, y, axis)
+        return function(x, y)
+
+    return kernel
+
+
+# Smaller arrays are done by NumPy before the engine has looked at their strides.
+_LARGE = 4096
+# Operators as scale and shift: which of the two the second operand is, and what the other is.
+_AFFINE = {"Add": lambda y: (np.ones_like(y), y), "Mul": lambda y: (y, np.zeros_like(y))}
+
+
+def _map_affine(affine, x, y, axis):
+    table = np.ascontiguousarray(y.reshape(-1))
+    scale, shift = affine(table)
+    return elementwise.map(x, x.dtype, empty_like(x), channel_axis=axis,
+                           center=np.zeros_like(table), scale=scale, shift=shift)
+
+
+@operator("Sum", dtypes=FLOATS)
+def total(node: Node) -> Kernel:
+    """Sum of any number of arrays."""
+    return lambda *arrays: reduce(np.add, arrays)
+
+
+_COMPARISONS = {
+    "Equal": np.equal, "Less": np.less, "Greater": np.greater, "LessOrEqual": np.less_equal,
+    "GreaterOrEqual": np.greater_equal,
+}
+
+
+@operator(*_COMPARISONS, dtypes=NUMERIC)
+def comparison(node: Node) -> Kernel | None:
+    """Comparisons with broadcasting."""
+    return None if "broadcast" in node.attributes else _COMPARISONS[node.op]
+
+
+@operator("Where")
+def where(node: Node) -> Kernel:
+    """Where."""
+    return lambda condition, x, y: np.where(condition, x, y)

@@ -1,0 +1,133 @@
+"""Normalisations, soft maxima and reductions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastconv._engine import elementwise
+from fastconv.functional import norm
+from fastconv.functional.activation import log_softmax, softmax
+
+from ..ir import Node
+from ._entry import FLOATS, Kernel, axes_argument, empty_like, operator
+from .window import global_average_pool
+
+
+@operator("BatchNormalization", dtypes=FLOATS)
+def batch_normalization(node: Node) -> Kernel | None:
+    """BatchNormalization with given statistics."""
+    get = node.attributes.get
+    if get("training_mode", 0) or get("spatial", 1) == 0 or len(node.outputs) > 1:
+        return None
+    eps, activation = get("epsilon", 1e-5), get("activation")
+
+    def kernel(x, scale, bias, mean, variance, *, out=None):
+        out = empty_like(x) if out is None else out
+        return norm.batch_norm(x, mean, variance, scale, bias, eps=eps, activation=activation,
+                               out=out)
+
+    return kernel
+
+
+@operator("InstanceNormalization", dtypes=FLOATS)
+def instance_normalization(node: Node) -> Kernel:
+    """InstanceNormalization: each picture's channels by their own mean and variance."""
+    eps = node.attributes.get("epsilon", 1e-5)
+
+    def kernel(x, scale, bias):
+        axes, result = tuple(range(1, x.ndim - 1)), empty_like(x)
+        for picture, out in zip(x, result, strict=True):
+            mean = picture.mean(axes, dtype=np.float64)
+            variance = picture.var(axes, dtype=np.float64)
+            factor = scale / np.sqrt(variance + eps)
+            tables = (np.asarray(t, x.dtype) for t in (mean, factor, bias))
+            center, factor, shift = tables
+            elementwise.map(picture, x.dtype, out, channel_axis=0, center=center, scale=factor,
+                            shift=shift)
+        return result
+
+    return kernel
+
+
+@operator("LayerNormalization", dtypes=FLOATS)
+def layer_normalization(node: Node) -> Kernel | None:
+    """LayerNormalization without its statistics as outputs."""
+    if sum(value is not None for value in node.outputs) > 1:
+        return None
+    get = node.attributes.get
+    eps, first = get("epsilon", 1e-5), get("axis", -1)
+
+    def kernel(x, scale, bias=None):
+        axes = tuple(range(first % x.ndim, x.ndim))
+        centred = x - x.mean(axes, keepdims=True)
+        variance = np.square(centred).mean(axes, keepdims=True)
+        result = centred / np.sqrt(variance + x.dtype.type(eps)) * scale
+        return result if bias is None else result + bias
+
+    return kernel
+
+
+@operator("LRN", dtypes=FLOATS)
+def local_response_normalization(node: Node) -> Kernel | None:
+    """LRN over an odd number of channels; even windows lie differently in ONNX."""
+    get = node.attributes.get
+    size = node.attributes["size"]
+    if size % 2 == 0:
+        return None
+    numbers = (get("alpha", 1e-4), get("beta", 0.75), get("bias", 1.0))
+
+    def kernel(x, *, out=None):
+        out = empty_like(x) if out is None else out
+        return norm.local_response_norm(x, size, *numbers, out=out)
+
+    return kernel
+
+
+@operator("Softmax", "LogSoftmax", dtypes=FLOATS)
+def soft_maximum(node: Node) -> Kernel:
+    """Softmax and LogSoftmax; before opset 13 over all axes from `axis` on as one."""
+    function = softmax if node.op == "Softmax" else log_softmax
+    flat = node.version < 13
+    axis = node.attributes.get("axis", 1 if flat else -1)
+
+    def kernel(x):
+        if not flat:
+            return function(x, axis)
+        start = axis % x.ndim
+        rows = x.reshape(math.prod(x.shape[:start]), math.prod(x.shape[start:]))
+        return function(rows, 1).reshape(x.shape)
+
+    return kernel
+
+
+_REDUCTIONS = {"ReduceMean": np.mean, "ReduceSum": np.sum, "ReduceMax": np.max,
+               "ReduceMin": np.min}
+# Sums that run over many numbers are added up in float64.
+_WIDE = {"ReduceMean", "ReduceSum"}
+
+
+@operator(*_REDUCTIONS, dtypes=FLOATS)
+def reduction(node: Node) -> Kernel:
+    """Reductions along any axes."""
+    function, get = _REDUCTIONS[node.op], node.attributes.get
+    keep, ignore_empty = bool(get("keepdims", 1)), get("noop_with_empty_axes", 0)
+    settings = {"dtype": np.float64} if node.op in _WIDE else {}
+    spatial_mean = global_average_pool(node)
+
+    def kernel(x, axes=None):
+        axes = axes_argument(node, "axes", axes)
+        if not axes:
+            if ignore_empty:
+                return x
+            axes = tuple(range(x.ndim))
+        if x.size == 0:
+            return NotImplemented
+        axes = tuple(axis % x.ndim for axis in axes)
+        if node.op == "ReduceMean" and sorted(axes) == list(range(2, x.ndim)) and x.ndim <= 5:
+            mean = spatial_mean(x)
+            return mean if keep else mean.reshape(x.shape[:2])
+        return np.asarray(function(x, axis=axes, keepdims=keep, **settings), x.dtype)
+
+    return kernel

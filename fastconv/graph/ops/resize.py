@@ -1,0 +1,114 @@
+"""Resize and Upsample: one axis after the other, each a weighted sum of a few picked lines.
+
+An output line at place o stands at a place p of the input, which the coordinate mode tells;
+"nearest" picks one line, "linear" weighs the two around p, "cubic" the four.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..ir import Node
+from ._entry import FLOATS, Kernel, integers, operator
+
+# Place in the input of output places o; n, m are the sizes of input and output.
+_COORDINATES = {
+    "half_pixel": lambda o, scale, n, m: (o + 0.5) / scale - 0.5,
+    "pytorch_half_pixel": lambda o, scale, n, m: (o + 0.5) / scale - 0.5 if m > 1 else 0 * o,
+    # scale * n is the result's size before it was rounded down
+    "align_corners": lambda o, scale, n, m: o * ((n - 1) / (scale * n - 1)) if m > 1 else 0 * o,
+    "asymmetric": lambda o, scale, n, m: o / scale,
+}
+_NEAREST = {
+    "round_prefer_floor": lambda p: np.ceil(p - 0.5),
+    "round_prefer_ceil": lambda p: np.floor(p + 0.5),
+    "floor": np.floor,
+    "ceil": np.ceil,
+}
+_NOT_NATIVE = ("antialias", "exclude_outside", "axes")
+
+
+@operator("Upsample", dtypes=FLOATS)
+def upsample(node: Node) -> Kernel:
+    """Upsample, Resize's forerunner."""
+    mode = node.attributes.get("mode", "nearest")
+
+    def kernel(x, scales=None):
+        scales = node.attributes.get("scales") if scales is None else scales
+        return _resize(x, np.ravel(scales), None, mode, "asymmetric", "floor", -0.75)
+
+    return kernel
+
+
+@operator("Resize", dtypes=FLOATS)
+def resize(node: Node) -> Kernel | None:
+    """Resize by scales or to sizes."""
+    get = node.attributes.get
+    old = node.version < 11
+    coordinates = "asymmetric" if old else get("coordinate_transformation_mode", "half_pixel")
+    nearest = "floor" if old else get("nearest_mode", "round_prefer_floor")
+    policy = get("keep_aspect_ratio_policy", "stretch")
+    if coordinates not in _COORDINATES or any(map(get, _NOT_NATIVE)) or policy != "stretch":
+        return None
+    mode, steepness = get("mode", "nearest"), get("cubic_coeff_a", -0.75)
+
+    def kernel(x, roi=None, scales=None, sizes=None):
+        scales = roi if old else scales
+        given = None if scales is None or scales.size == 0 else np.ravel(scales)
+        sizes = None if sizes is None or sizes.size == 0 else integers(sizes)
+        return _resize(x, given, sizes, mode, coordinates, nearest, steepness)
+
+    return kernel
+
+
+def _resize(x, scales, sizes, mode, coordinates, nearest, steepness):
+    if x.size == 0:
+        return NotImplemented
+    if sizes is None:
+        sizes = tuple(math.floor(n * s) for n, s in zip(x.shape, scales, strict=True))
+    else:
+        scales = tuple(m / n for n, m in zip(x.shape, sizes, strict=True))
+    for axis, (n, m, scale) in enumerate(zip(x.shape, sizes, scales, strict=True)):
+        if n == m and scale == 1:
+            continue
+        places = _COORDINATES[coordinates](np.arange(m, dtype=np.float64), float(scale), n, m)
+        if mode == "nearest":
+            lines = np.clip(_NEAREST[nearest](places), 0, n - 1).astype(np.intp)
+            x = np.take(x, lines, axis)
+        else:
+            x = _weigh(x, axis, places, mode, steepness)
+    return x
+
+
+def _weigh(x, axis, places, mode, steepness):
+    """Sums of the lines around `places`, each with its weight; lines beyond the ends repeat."""
+    first = np.floor(places)
+    offset = places - first
+    taps = _linear(offset) if mode == "linear" else _cubic(offset, steepness)
+    shape = [1] * x.ndim
+    shape[axis] = len(places)
+    total = None
+    for tap, weight in taps:
+        lines = np.clip(first + tap, 0, x.shape[axis] - 1).astype(np.intp)
+        part = np.take(x, lines, axis)
+        part *= weight.astype(x.dtype).reshape(shape)
+        total = part if total is None else np.add(total, part, out=total)
+    return total
+
+
+def _linear(t):
+    return (0, 1 - t), (1, t)
+
+
+def _cubic(t, a):
+    """Keys' kernel ("Cubic convolution interpolation", 1981) with steepness a."""
+
+    def near(d):
+        return ((a + 2) * d - (a + 3)) * d * d + 1
+
+    def far(d):
+        return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+
+    return (-1, far(1 + t)), (0, near(t)), (1, near(1 - t)), (2, far(2 - t))

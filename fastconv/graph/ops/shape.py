@@ -1,0 +1,208 @@
+"""Operators that move elements or speak of shapes: NumPy, views where there are any."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastconv.functional import shape as functional
+
+from ..ir import Node
+from ._entry import Kernel, axes_argument, in_memory_order, integers, operator
+
+
+@operator("Shape")
+def shape(node: Node) -> Kernel:
+    """Shape, all of it or a part."""
+    part = slice(node.attributes.get("start", 0), node.attributes.get("end"))
+    return lambda x: np.array(x.shape[part], np.int64)
+
+
+@operator("Size")
+def size(node: Node) -> Kernel:
+    """Number of elements."""
+    return lambda x: np.array(x.size, np.int64)
+
+
+@operator("Identity")
+def identity(node: Node) -> Kernel:
+    """The input itself."""
+    return lambda x: x
+
+
+@operator("Dropout")
+def dropout(node: Node) -> Kernel | None:
+    """Dropout at inference: the input itself."""
+    if any(node.outputs[1:]) or (node.input(2) is not None and node.constant(2) is None):
+        return None
+    return None if node.constant(2) is not None and node.constant(2) else lambda x, *_: x
+
+
+@operator("Reshape")
+def reshape(node: Node) -> Kernel:
+    """Reshape; 0 keeps a size unless `allowzero`."""
+    allow = node.attributes.get("allowzero", 0)
+
+    def kernel(x, target):
+        sizes = integers(target)
+        if not allow:
+            sizes = tuple(x.shape[i] if s == 0 else s for i, s in enumerate(sizes))
+        return x.reshape(sizes)
+
+    return kernel
+
+
+@operator("Flatten")
+def flatten(node: Node) -> Kernel:
+    """Flatten into two axes."""
+    axis = node.attributes.get("axis", 1)
+
+    def kernel(x):
+        at = axis + x.ndim if axis < 0 else axis
+        return x.reshape(math.prod(x.shape[:at]), math.prod(x.shape[at:]))
+
+    return kernel
+
+
+@operator("Squeeze")
+def squeeze(node: Node) -> Kernel:
+    """Drop axes of size 1."""
+    return lambda x, axes=None: x.squeeze(axes_argument(node, "axes", axes))
+
+
+@operator("Unsqueeze")
+def unsqueeze(node: Node) -> Kernel:
+    """Add axes of size 1."""
+    return lambda x, axes=None: np.expand_dims(x, axes_argument(node, "axes", axes))
+
+
+@operator("Transpose")
+def transpose(node: Node) -> Kernel:
+    """Another order of the axes."""
+    order = node.attributes.get("perm")
+    return lambda x: x.transpose(order)
+
+
+@operator("Slice")
+def slices(node: Node) -> Kernel:
+    """Slices along some axes, with steps of either sign."""
+
+    def kernel(x, starts=None, ends=None, axes=None, steps=None):
+        starts = axes_argument(node, "starts", starts)
+        ends = axes_argument(node, "ends", ends)
+        axes = axes_argument(node, "axes", axes) or tuple(range(len(starts)))
+        steps = (1,) * len(starts) if steps is None else integers(steps)
+        parts = [slice(None)] * x.ndim
+        for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+            parts[axis] = _slice(start, end, step, x.shape[axis])
+        return x[tuple(parts)]
+
+    return kernel
+
+
+def _slice(start: int, end: int, step: int, n: int) -> slice:
+    """ONNX's slice as Python's, which reads an end before the first element another way."""
+    end = end + n if end < 0 else end
+    return slice(start, None if step < 0 and end < 0 else end, step)
+
+
+@operator("Split")
+def split(node: Node) -> Kernel:
+    """Split along an axis, by sizes or evenly."""
+    axis, pieces = node.attributes.get("axis", 0), len(node.outputs)
+
+    def kernel(x, sizes=None):
+        sizes = axes_argument(node, "split", sizes)
+        if sizes is None:
+            each = -(-x.shape[axis] // pieces)
+            places = [each * i for i in range(1, pieces)]
+        else:
+            places = np.cumsum(sizes)[:-1]
+        return tuple(np.split(x, places, axis))
+
+    return kernel
+
+
+@operator("Concat")
+def concat(node: Node) -> Kernel:
+    """Join along an axis, in the order of memory of the parts."""
+    axis = node.attributes["axis"]
+    return lambda *parts: np.concatenate(parts, axis)
+
+
+@operator("Expand")
+def expand(node: Node) -> Kernel:
+    """Broadcast to a shape, and by it."""
+
+    def kernel(x, target):
+        return np.broadcast_to(x, np.broadcast_shapes(x.shape, integers(target)))
+
+    return kernel
+
+
+@operator("Gather")
+def gather(node: Node) -> Kernel:
+    """Pick places along an axis."""
+    axis = node.attributes.get("axis", 0)
+    return lambda x, places: np.take(x, places, axis)
+
+
+# Where `to` in ONNX's numbering means numbers that NumPy converts alike.
+_CASTS = {1: "f4", 2: "u1", 3: "i1", 4: "u2", 5: "i2", 6: "i4", 7: "i8", 9: "?", 10: "f2",
+          11: "f8", 12: "u4", 13: "u8"}
+
+
+@operator("Cast", dtypes=frozenset(map(np.dtype, _CASTS.values())))
+def cast(node: Node) -> Kernel | None:
+    """Cast between numbers of NumPy's own types."""
+    target = _CASTS.get(node.attributes["to"])
+    return None if target is None else lambda x: x.astype(target)
+
+
+_PAD_MODES = {"constant": "constant", "edge": "replicate", "reflect": "reflect"}
+
+
+@operator("Pad")
+def pad(node: Node) -> Kernel | None:
+    """Pad with a constant, the edge or mirrored."""
+    get = node.attributes.get
+    mode = _PAD_MODES.get(get("mode", "constant"))
+
+    def kernel(x, pads=None, value=None, axes=None):
+        pads = axes_argument(node, "pads", pads)
+        value = get("value", 0) if value is None else value.reshape(())[()]
+        pairs = [(0, 0)] * x.ndim
+        axes = range(x.ndim) if axes is None else integers(axes)
+        half = len(pads) // 2
+        for axis, before, after in zip(axes, pads[:half], pads[half:], strict=True):
+            pairs[axis] = (before, after)
+        if x.dtype.kind not in "biuf" or (mode == "reflect" and _too_small(x, pairs)):
+            return NotImplemented
+        order = in_memory_order(x)
+        padded = functional.pad(x.transpose(order), [pairs[axis] for axis in order], mode, value)
+        return padded.transpose(np.argsort(order))
+
+    return None if mode is None else kernel
+
+
+def _too_small(x, pairs) -> bool:
+    """Whether mirroring would go more than once through the array."""
+    return any(max(pair) >= n for pair, n in zip(pairs, x.shape, strict=True) if max(pair) > 0)
+
+
+@operator("DepthToSpace")
+def depth_to_space(node: Node) -> Kernel:
+    """Channels into blocks of pixels."""
+    block, columns = node.attributes["blocksize"], node.attributes.get("mode", "DCR") == "CRD"
+
+    def kernel(x):
+        n, c, h, w = x.shape
+        inner = c // block**2
+        if columns:
+            parts = x.reshape(n, inner, block, block, h, w).transpose(0, 1, 4, 2, 5, 3)
+        else:
+            parts = x.reshape(n, block, block, inner, h, w).transpose(0, 3, 4, 1, 5, 2)
+        return parts.reshape(n, inner, h * block, w * block)
+
+    return kernel

@@ -1,0 +1,90 @@
+"""Passes that compute once what never changes: constants, and scales that fit into weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..executor import Operation
+from ..ir import Graph, Node, Value
+from ..ops import FLOATS
+
+__all__ = ["fold_batch_norms", "fold_constants"]
+
+_RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike",
+                     "Multinomial", "Bernoulli", "Dropout"})
+
+
+def _foldable(node: Node) -> bool:
+    known = all(value is None or value.is_constant for value in node.inputs)
+    return known and node.op not in _RANDOM and not node.subgraphs()
+
+
+def fold_constants(graph: Graph) -> None:
+    """Compute nodes whose inputs are all constant; what fails here is left to fail when run."""
+    kept = []
+    for node in graph.nodes:
+        if not (_foldable(node) and _fold(node)):
+            kept.append(node)
+    graph.nodes = kept
+
+
+def _fold(node: Node) -> bool:
+    """Make constants of a node's outputs; False where that cannot be."""
+    inputs = [None if value is None else value.constant for value in node.inputs]
+    try:
+        with np.errstate(all="ignore"):
+            results = Operation(node)(inputs)
+    except MemoryError:
+        raise
+    except Exception:  # an error belongs to the run, with its node's name
+        return False
+    outputs = list(zip(node.outputs, results, strict=False))
+    if not all(isinstance(result, np.ndarray) for value, result in outputs if value is not None):
+        return False
+    for value, result in outputs:
+        if value is not None:
+            value.constant, value.dtype, value.shape = result, result.dtype, result.shape
+    return True
+
+
+def fold_batch_norms(graph: Graph) -> None:
+    """Put batch normalisations into the weights and bias of the convolutions they follow."""
+    producers, consumers = graph.producers(), graph.consumers()
+    kept = []
+    for node in graph.nodes:
+        before = producers.get(node.inputs[0]) if node.op == "BatchNormalization" else None
+        if before is not None and _takes_scale(graph, node, before, consumers):
+            _put_into(node, before)
+            before.outputs[0] = node.output
+            producers[node.output] = before
+        else:
+            kept.append(node)
+    graph.nodes = kept
+
+
+def _takes_scale(graph: Graph, norm: Node, conv: Node, consumers) -> bool:
+    alone = consumers[conv.output] == [norm] and conv.output not in graph.outputs
+    weights = [conv.constant(1), *(norm.constant(index) for index in range(1, 5))]
+    bias = conv.input(2) is None or conv.constant(2) is not None
+    return (
+        conv.op == "Conv" and not conv.domain and not norm.domain and alone and bias
+        and all(w is not None and w.dtype in FLOATS for w in weights)
+        and not norm.attributes.get("training_mode", 0) and not any(norm.outputs[1:])
+    )
+
+
+def _put_into(norm: Node, conv: Node) -> None:
+    """Scale a convolution's weights and shift its bias, in float64."""
+    weight, bias = conv.constant(1), conv.constant(2)
+    gamma, beta, mean, variance = (
+        norm.constant(index).astype(np.float64) for index in range(1, 5)
+    )
+    with np.errstate(all="ignore"):
+        scale = gamma / np.sqrt(variance + norm.attributes.get("epsilon", 1e-5))
+        scaled = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
+        shifted = (0 if bias is None else bias - 0.0) * scale + (beta - mean * scale)
+    name, dtype = norm.output.name, weight.dtype
+    conv.inputs[1:] = [
+        Value(f"{name}.weight", constant=scaled.astype(dtype)),
+        Value(f"{name}.bias", constant=shifted.astype(dtype)),
+    ]

@@ -1,0 +1,132 @@
+"""`load` and `Model`: a file that is ready to run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastconv.graph.executor import Executor
+from fastconv.graph.ir import GraphError, Value
+from fastconv.graph.passes import optimise
+
+from .errors import ModelError
+from .feeds import arrange
+from .reader import read
+
+__all__ = ["Model", "load"]
+
+
+def load(path_or_bytes: str | os.PathLike[str] | bytes) -> Model:
+    """Load an ONNX model.
+
+    Parameters
+    ----------
+    path_or_bytes : str, PathLike or bytes
+        A file, or what one holds. Opsets 6 to the newest that the installed `onnx` knows.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        When it cannot be read, is no valid model, or has an operator that nobody can run.
+    ModuleNotFoundError
+        Without the extra "onnx".
+
+    Examples
+    --------
+    >>> model = fastconv.onnx.load("net.onnx")
+    >>> scores, = model.run({"x": picture})
+    """
+    if isinstance(path_or_bytes, (bytearray, memoryview)):
+        path_or_bytes = bytes(path_or_bytes)
+    return Model(path_or_bytes)
+
+
+class Model:
+    """A network from an ONNX file; made by `load`. Threads may share one.
+
+    Attributes
+    ----------
+    name : str
+        The file's name, "<bytes>" without one.
+    inputs, outputs : list of Value
+        Each with ``.name .dtype .shape``; a size that is a string or None is free.
+    graph : Graph
+        What runs, after all passes.
+    metadata : dict of str to str
+    """
+
+    def __init__(self, source: str | os.PathLike[str] | bytes) -> None:
+        self.name = "<bytes>" if isinstance(source, bytes) else os.path.basename(source)
+        self._source = source
+        self._executors: dict[frozenset[str], Executor] = {}
+        graph, self.metadata, self._optional = read(source, self.name)
+        if not self._optional and isinstance(source, bytes):
+            self._source = b""  # never read again
+        self.inputs, self.outputs = list(graph.inputs), list(graph.outputs)
+        executor = self._executors[frozenset()] = self._compile(graph)
+        self.graph = executor.graph
+
+    def _compile(self, graph: Any) -> Executor:
+        try:
+            optimise(graph)
+            return Executor(graph)
+        except GraphError as error:
+            raise ModelError(f"{self.name}: {error}") from error
+
+    def run(self, feeds: Mapping[str, Any]) -> list[Any]:
+        """Run the network.
+
+        Parameters
+        ----------
+        feeds : mapping of str to array_like
+            One array for each input. Inputs with a default in the file may be left out.
+
+        Returns
+        -------
+        list of ndarray
+            In the order of `outputs`, new and C-contiguous.
+
+        Raises
+        ------
+        ValueError, TypeError
+            When `feeds` does not fit the inputs.
+        ModelError
+            When a node fails; the text names file and node.
+        """
+        executor, inputs = self._for(feeds)
+        arrays = arrange(self.name, inputs, feeds)
+        try:
+            results = executor.run(arrays)
+        except GraphError as error:
+            raise ModelError(f"{self.name}: {error}") from error
+        return [_own(result, arrays) for result in results]
+
+    def _for(self, feeds: Any) -> tuple[Executor, list[Value]]:
+        """The executor for these feeds: defaults that are fed are inputs, the others constants."""
+        fed = self._optional.intersection(feeds) if isinstance(feeds, Mapping) else frozenset()
+        if fed not in self._executors:
+            graph, _, _ = read(self._source, self.name, fed)
+            self._executors[fed] = self._compile(graph)
+        executor = self._executors[fed]
+        return executor, executor.graph.inputs
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}: {self.inputs} -> {self.outputs})"
+
+
+def _own(result: Any, inputs: list[Any]) -> Any:
+    """A result as the caller may keep and change it: no view of constants or of what was fed."""
+    if not isinstance(result, np.ndarray):
+        return result
+    whole = result.flags.c_contiguous and result.flags.writeable
+    if whole and not any(isinstance(x, np.ndarray) and np.may_share_memory(result, x)
+                         for x in inputs):
+        return result
+    return np.array(result, order="C")

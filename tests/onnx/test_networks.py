@@ -1,0 +1,121 @@
+"""Real networks give onnxruntime's numbers, and what their makers say they see."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="needs onnx: pip install fastconv[onnx]")
+data = pytest.importorskip("skimage.data", reason="needs skimage: pip install fastconv[test]")
+
+import fastconv  # noqa: E402
+
+
+def network(name):
+    path = Path(os.environ.get("FASTCONV_MODELS", "")) / f"{name}.onnx"
+    if not path.is_file():
+        pytest.skip("needs the networks in ONNX form in the folder FASTCONV_MODELS")
+    return path
+
+
+def picture(pixels, low=0.0, high=1.0):
+    """(H, W, 3) bytes as (1, 3, H, W) between low and high."""
+    scaled = pixels.astype(np.float32) / 255 * (high - low) + low
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])
+
+
+def resized(pixels, height, width):
+    from skimage.transform import resize
+
+    return resize(pixels, (height, width), preserve_range=True, anti_aliasing=True)
+
+
+def centre(pixels, size=224):
+    side = min(pixels.shape[:2])
+    top, left = ((n - side) // 2 for n in pixels.shape[:2])
+    return resized(pixels[top : top + side, left : left + side], size, size)
+
+
+def cat():
+    return picture(centre(data.chelsea()), -1, 1)
+
+
+def page(height, width):
+    return np.repeat(data.page()[:height, :width, None], 3, 2)
+
+
+FEEDS = {
+    "classify_efficientnet-lite0-imagenet": lambda: {"image": cat()},
+    "face_mtcnn-pnet": lambda: {"image": picture(data.astronaut()[:200, 100:300], -1, 1)},
+    "face_mtcnn-rnet": lambda: {
+        "image": picture(resized(data.astronaut()[59:175, 166:282], 24, 24), -1, 1)},
+    "face_mtcnn-onet": lambda: {
+        "image": picture(resized(data.astronaut()[59:175, 166:282], 48, 48), -1, 1)},
+    "textdet_ppocrv4-det": lambda: {"x": picture(page(160, 352), -1, 1)},
+    "ocr_ppocrv4-rec": lambda: {"x": picture(resized(page(30, 352), 48, 480), -1, 1)},
+    "superres_waifu2x-upconv7-photo-x2": lambda: {"Input1": picture(data.chelsea()[100:164, :80])},
+    "segment_selfie-mobilenetv3": lambda: {
+        "input_1": resized(data.astronaut(), 256, 256)[None].astype(np.float32) / 255},
+    "style_multistyle26": lambda: {
+        "image": picture(data.chelsea()[100:196, 100:200]),
+        "style_weights": np.eye(26, dtype=np.float32)[3]},
+    "audio_silero-vad-op18-ifless": lambda: {
+        "input": np.sin(np.arange(576, dtype=np.float32) / 9)[None],
+        "state": np.zeros((2, 1, 128), np.float32), "sr": np.array(16000)},
+}
+
+
+# How far onnxruntime itself is from the same network in float64 (fastconv: 1.2e-5).
+THEIR_ERRORS = {"segment_selfie-mobilenetv3": 2.3e-4}
+
+
+@pytest.mark.parametrize("name", FEEDS)
+def test_onnxruntimes_numbers(name):
+    path, feeds = network(name), FEEDS[name]()
+    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    wanted = runtime.InferenceSession(path, options).run(None, feeds)
+    model = fastconv.onnx.load(path)
+    for precision, bound in (("high", 1e-3), ("highest", 1e-4)):
+        with fastconv.precision(precision):
+            results = model.run(feeds)
+        for result, exact in zip(results, wanted, strict=True):
+            assert result.shape == exact.shape and result.dtype == exact.dtype
+            bound += THEIR_ERRORS.get(name, 0)
+            assert abs(result - exact).max() <= bound * abs(exact).max()
+
+
+@pytest.mark.parametrize("pixels, answer, least", [
+    (data.chelsea, 285, 0.3), (data.coffee, 967, 0.8),
+])
+def test_classes(pixels, answer, least):
+    model = fastconv.onnx.load(network("classify_efficientnet-lite0-imagenet"))
+    (shares,) = model.run({"image": picture(centre(pixels()), -1, 1)})
+    assert shares.argmax() == answer and shares.max() > least
+
+
+def test_a_face():
+    model = fastconv.onnx.load(network("face_mtcnn-onet"))
+    results = model.run(FEEDS["face_mtcnn-onet"]())
+    (shares,) = [result for result in results if result.shape == (1, 2)]
+    assert shares[0, 1] > 0.95
+
+
+def test_a_line_of_text():
+    path = network("ocr_ppocrv4-rec")
+    model = fastconv.onnx.load(path)
+    letters = ["", *model.metadata["character"].splitlines(), " "]
+    line = np.repeat(data.page()[8:36, :380, None], 3, 2)
+    (shares,) = model.run({"x": picture(resized(line, 48, 650), -1, 1)})
+    best = shares[0].argmax(1)
+    read = "".join(letters[b] for a, b in zip([0, *best], best, strict=False) if b != a)
+    assert "region-based" in read.lower() or "segmentation" in read.lower()
+
+
+def test_a_person():
+    model = fastconv.onnx.load(network("segment_selfie-mobilenetv3"))
+    (mask,) = model.run(FEEDS["segment_selfie-mobilenetv3"]())
+    mask = np.squeeze(mask)
+    assert mask[60:200, 90:150].mean() > 0.9 and mask[:40, :40].mean() < 0.1
