@@ -29,7 +29,9 @@ _PUBLIC = {
     "functional.norm": ("batch_norm", "dropout", "local_response_norm"),
     "functional.shape": ("flatten", "pad"),
 }
-_MODULES = ("nn", "models", "reference", "functional", "grad", "plot", "shapes", "train")
+_MODULES = (
+    "nn", "models", "reference", "functional", "grad", "plot", "shapes", "train", "filters",
+)
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = ["__version__", *_HOME, *_MODULES]
