@@ -5,10 +5,10 @@
 
 Arrays of any number of axes, any strides, bool, integers, float32 and float64, and complex numbers
 where SciPy takes them. Integers are SciPy's to the last bit: sums are made in the same order in
-float64, or exactly. Where input and output are float32 the arithmetic is float32, within 1e-5 of the
-magnitudes that are added up. One difference: SciPy's one-dimensional boxes, maxima and minima carry a
-NaN on to pixels whose window does not hold it, or lose it; here exactly the windows that hold a NaN
-give NaN.
+float64, or exactly. Where input and output are float32 the arithmetic is float32, within 1e-5 of
+the magnitudes that are added up. One difference: SciPy's one-dimensional boxes, maxima and minima
+carry a NaN on to pixels whose window does not hold it, or lose it; here exactly the windows that
+hold a NaN give NaN.
 """
 
 from .linear import (

@@ -13,6 +13,7 @@ from .._engine.filters import TYPES
 MODES = {
     "reflect": "reflect", "grid-mirror": "reflect", "constant": "constant",
     "nearest": "nearest", "mirror": "mirror", "wrap": "wrap",
+    "grid-constant": "constant", "grid-wrap": "wrap",
 }  # fmt: skip
 
 
@@ -78,7 +79,9 @@ def check_axes(op, axes, ndim):
     axes = tuple(operator.index(axis) for axis in axes)
     for axis in axes:
         if not -ndim <= axis < ndim:
-            raise ValueError(f"{op}: specified axis: {axis} is out of range for {ndim} axes")
+            raise np.exceptions.AxisError(
+                f"{op}: specified axis: {axis} is out of range for {ndim} axes"
+            )
     axes = tuple(axis % ndim for axis in axes)
     if len(set(axes)) != len(axes):
         raise ValueError(f"{op}: axes must be unique, got {axes}")
@@ -105,3 +108,26 @@ def check_origin(op, origin, size):
             f"{op}: Invalid origin: {origin} is not between -({size} // 2) and ({size} - 1) // 2"
         )
     return int(origin)
+
+
+def spread(op, name, window, origins, axes, ndim):
+    """A window over some axes, and its origins, over all of them: (window, origins).
+
+    The window's axes are those of `axes` in rising order, as SciPy has it; origins belong to `axes`
+    as these stand there, unless they are all.
+    """
+    if window.ndim != len(axes) or 0 in window.shape:
+        raise RuntimeError(
+            f"{op}: {name}.ndim ({window.ndim}) must match len(axes) ({len(axes)}), and no axis be "
+            f"empty: {name}.shape={window.shape}"
+        )
+    if len(axes) == ndim:
+        return window, list(origins)
+    window = np.expand_dims(window, tuple(axis for axis in range(ndim) if axis not in axes))
+    placed = dict(zip(axes, origins, strict=True))
+    return window, [placed.get(axis, 0) for axis in range(ndim)]
+
+
+def window_starts(op, origins, size):
+    """How far before its pixel a window of this size begins, axis by axis."""
+    return [n // 2 + check_origin(op, o, n) for o, n in zip(origins, size, strict=True)]

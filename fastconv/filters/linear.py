@@ -1,4 +1,4 @@
-"""Filters that weigh and add: correlation, Gaussians, boxes, derivatives. Meaning: scipy.ndimage."""
+"""Filters that weigh and add: correlation, Gaussians, boxes, derivatives, as in scipy.ndimage."""
 
 import numbers
 
@@ -12,6 +12,8 @@ from ._arguments import (
     get_output,
     one_each,
     readable,
+    spread,
+    window_starts,
 )
 from ._passes import run_passes, run_window, single, weighted
 
@@ -88,8 +90,9 @@ def _gaussian_pass(axis, sigma, order, mode, cval, truncate, radius):
 def gaussian_filter1d(input, sigma, axis=-1, order=0, output=None, mode="reflect", cval=0.0,
                       truncate=4.0, *, radius=None):
     """Gaussian, or its derivative, along one axis; see `scipy.ndimage.gaussian_filter1d`."""
+    axis = check_axis("gaussian_filter1d", axis, np.ndim(input))
     return gaussian_filter(input, max(sigma, 2e-15), order, output, mode, cval, truncate,
-                           radius=radius, axes=check_axis("gaussian_filter1d", axis, np.ndim(input)))
+                           radius=radius, axes=axis)
 
 
 def gaussian_filter(input, sigma, order=0, output=None, mode="reflect", cval=0.0, truncate=4.0, *,
@@ -132,7 +135,7 @@ def _derivative(op, input, axis, output, mode, cval, across):
         weighted(other, np.float64(across), 1, modes[other], float(cval))
         for other in range(x.ndim) if other != axis
     ]  # fmt: skip
-    if not cval:
+    if not cval and (output.dtype.kind == "f" or output.dtype.itemsize < 8):
         passes.sort(key=lambda line: line[0])  # linear, and whole numbers wrap alike in any order
     return run_passes(readable(op, x), output, passes)
 
@@ -226,31 +229,23 @@ def _correlate(op, input, weights, output, mode, cval, origin, axes):
     weights = np.asarray(weights, np.float64)
     axes = check_axes(op, axes, x.ndim)
     origins = one_each(op, "origin", origin, len(axes))
-    if weights.ndim != len(axes) or 0 in weights.shape:
-        raise RuntimeError(
-            f"{op}: weights.ndim ({weights.ndim}) must match len(axes) ({len(axes)}), and no axis "
-            f"be empty: weights.shape={weights.shape}"
-        )
+    weights, origins = spread(op, "weights", weights, origins, axes, x.ndim)
     if op == "convolve":
-        weights = weights[(slice(None, None, -1),) * weights.ndim]
+        weights = np.flip(weights)
         origins = [-o - (n % 2 == 0) for o, n in zip(origins, weights.shape, strict=True)]
-    origins = [check_origin(op, o, n) for o, n in zip(origins, weights.shape, strict=True)]
+    before = window_starts(op, origins, weights.shape)
     output = get_output(op, output, x)
     if not isinstance(mode, str):
         raise RuntimeError(f"{op}: mode: A sequence of modes is not supported, got {mode!r}")
     mode, x = check_mode(op, mode), readable(op, x)
-    size, before = [1] * x.ndim, [0] * x.ndim
-    for axis, n, o in zip(axes, weights.shape, origins, strict=True):
-        size[axis], before[axis] = n, n // 2 + o
-    weights = weights.reshape(size) if weights.ndim < x.ndim else weights
-    size = list(weights.shape)
     taps = np.argwhere(abs(weights) > _EPSILON)
     if not len(taps) or not x.ndim:
         output[...] = 0 if not len(taps) else x * weights
         return output
     values = weights[tuple(taps.T)]
     use_single = single(x.dtype, output.dtype, values, float(cval))
-    return run_window(x, output, "sum", size, before, mode, float(cval), taps, values, use_single)
+    return run_window(x, output, "sum", weights.shape, before, mode, float(cval), taps, values,
+                      use_single)
 
 
 def uniform_filter1d(input, size, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):

@@ -12,6 +12,8 @@ from ._arguments import (
     get_output,
     one_each,
     readable,
+    spread,
+    window_starts,
 )
 from ._passes import run_passes, run_window
 
@@ -80,11 +82,6 @@ def _filter(op, input, size, footprint, structure, output, mode, cval, origin, a
 
 
 def _footprint(op, x, footprint, structure, output, mode, cval, origins, axes, which):
-    if footprint.ndim != len(axes) or 0 in footprint.shape:
-        raise RuntimeError(
-            f"{op}: footprint.ndim ({footprint.ndim}) must match len(axes) ({len(axes)})"
-        )
-    origins = [check_origin(op, o, n) for o, n in zip(origins, footprint.shape, strict=True)]
     if structure is not None and structure.shape != footprint.shape:
         raise RuntimeError(
             f"{op}: structure array has incorrect shape: {structure.shape}, the footprint has "
@@ -94,18 +91,15 @@ def _footprint(op, x, footprint, structure, output, mode, cval, origins, axes, w
         raise RuntimeError(
             f"{op}: A sequence of modes is not supported for non-separable footprints, got {mode!r}"
         )
-    size, before = [1] * x.ndim, [0] * x.ndim
-    for axis, n, o in zip(axes, footprint.shape, origins, strict=True):
-        size[axis], before[axis] = n, n // 2 + o
     # Minus zero added to a number is that number, whatever its sign.
     offsets = np.full(footprint.shape, -0.0) if structure is None else structure
     offsets = -offsets if structure is not None and which == "min" else offsets
-    if len(axes) < x.ndim:
-        footprint, offsets = footprint.reshape(size), offsets.reshape(size)
-    size = footprint.shape
+    footprint, spread_origins = spread(op, "footprint", footprint, origins, axes, x.ndim)
+    offsets = offsets.reshape(footprint.shape)
+    before = window_starts(op, spread_origins, footprint.shape)
     taps = np.argwhere(footprint)
     return run_window(
-        readable(op, x), output, "upper" if which == "max" else "lower", size, before,
+        readable(op, x), output, "upper" if which == "max" else "lower", footprint.shape, before,
         check_mode(op, mode), cval, taps, offsets[tuple(taps.T)],
         structure is None and x.dtype == output.dtype == np.float32,
     )  # fmt: skip
