@@ -6,8 +6,8 @@
 
 `lines` runs one axis down the rows and, in the same sweep, the last axis along each row that comes
 out: between the two passes lies a single row. Long boxes, maxima and minima go in two levels: runs
-of about sqrt(size) elements, then runs of those runs. Tasks are bands of rows, or strips of columns;
-what an element is made of, and in which order, does not depend on them.
+of about sqrt(size) elements, then runs of those runs. Tasks are bands of rows, or strips of
+columns; what an element is made of, and in which order, does not depend on them.
 """
 
 import numpy as np
@@ -161,13 +161,13 @@ cdef int combine(const fc_filters_kernels *kernels, const Line *line, const char
     return kernels.combine[line.op](&args)
 
 
-# --- lines -----------------------------------------------------------------------------------------
+# --- lines ---------------------------------------------------------------------------------------
 
 cdef struct Lines:
     const fc_filters_kernels *kernels
     const char *x
     char *out
-    int x_type, out_type, real_type
+    int x_type, out_type
     int outer_axes
     Py_ssize_t outer_size[MAX_AXES]
     ptrdiff_t x_outer[MAX_AXES]
@@ -404,25 +404,26 @@ def lines(cnp.ndarray x, cnp.ndarray out, down, along, bint single, bint whole=F
     cdef list keep = []
     cdef memory.Buffer scratch
     cdef Py_ssize_t tasks
-    cdef int axis, most = threads.maximum(), code
-    cdef int down_axis = -1 if down is None else down[0], along_axis = -1 if along is None else along[0]
+    cdef int axis, real_type, most = threads.maximum(), code
+    cdef int down_axis = -1 if down is None else down[0]
+    cdef int along_axis = -1 if along is None else along[0]
     cdef double work
     if not cnp.PyArray_SIZE(x):
         return False
     real = np.dtype(np.float32 if single else np.float64)
     s.kernels = dispatch.kernels(not single).filters
     s.x, s.out = <const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out)
-    s.x_type, s.out_type, s.real_type = TYPES[x.dtype], TYPES[out.dtype], TYPES[real]
+    s.x_type, s.out_type, real_type = TYPES[x.dtype], TYPES[out.dtype], TYPES[real]
     s.element, s.out_element = real.itemsize, out.dtype.itemsize
     s.down = line_of(down, cnp.PyArray_DIM(x, down_axis) if down_axis >= 0 else 1, real, keep)
     s.along = line_of(along, cnp.PyArray_DIM(x, along_axis) if along_axis >= 0 else 1, real, keep)
     find_outer(&s, x, out, down_axis, along_axis)
     take_rows(&s, x, out, down_axis)
     s.whole, s.unusual = whole and down_axis >= 0, 0
-    s.direct = (s.x_type == s.real_type and s.x_col == s.element and s.down.size <= DIRECT_ROWS
+    s.direct = (s.x_type == real_type and s.x_col == s.element and s.down.size <= DIRECT_ROWS
                 and not whole)
-    s.direct_out = s.out_type == s.real_type and s.out_col == s.element
-    s.rounded = s.out_type != s.real_type
+    s.direct_out = s.out_type == real_type and s.out_col == s.element
+    s.rounded = s.out_type != real_type
     cut_lines(&s)
     tasks = s.bands * s.strips
     for axis in range(s.outer_axes):
@@ -441,7 +442,7 @@ def lines(cnp.ndarray x, cnp.ndarray out, down, along, bint single, bint whole=F
     return bool(s.unusual)
 
 
-# --- windows ---------------------------------------------------------------------------------------
+# --- windows -------------------------------------------------------------------------------------
 
 cdef struct Windows:
     const fc_filters_kernels *kernels
@@ -489,7 +490,8 @@ cdef void find_planes(Windows *w, Py_ssize_t *step, const char **plane) noexcept
             plane[p] += source * w.x_lead[axis]
 
 
-cdef void stage_window_row(Windows *w, const char *plane, Py_ssize_t position, char *to) noexcept nogil:
+cdef void stage_window_row(Windows *w, const char *plane, Py_ssize_t position,
+                           char *to) noexcept nogil:
     cdef Py_ssize_t row = w.row_source[position], width = w.cols + w.col_taps - 1, i
     cdef Py_ssize_t inside = min(w.x_cols, width - w.before)
     if plane == NULL or row < 0:

@@ -48,6 +48,8 @@ def get_output(op, output, array, is_complex=False):
         raise RuntimeError(
             f"{op}: output must have shape {array.shape}, the input's, got {result.shape}"
         )
+    if not result.flags.writeable:
+        raise ValueError(f"{op}: output must be writeable, got a read-only array")
     if is_complex and result.dtype.kind != "c":
         raise RuntimeError(f"{op}: output must have a complex dtype, got {result.dtype}")
     return result

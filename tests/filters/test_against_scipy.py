@@ -143,3 +143,11 @@ def test_mistakes_raise_what_scipy_raises(name, arguments, options):
 def test_float16_is_refused():
     with pytest.raises(RuntimeError, match="^sobel: input must be .* got float16"):
         filters.sobel(np.zeros((3, 3), "float16"))
+
+
+def test_read_only_output_is_refused():
+    output = np.zeros((3, 3))
+    output.flags.writeable = False
+    with pytest.raises(ValueError, match="^sobel: output must be writeable"):
+        filters.sobel(np.zeros((3, 3)), output=output)
+    assert not output.any()
