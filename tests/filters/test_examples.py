@@ -13,4 +13,5 @@ def test_from_scipy(fresh_python):
     assert len(EXAMPLE.read_text().splitlines()) <= 40
     done = fresh_python(str(EXAMPLE))
     assert (done.returncode, done.stderr) == (0, "")
-    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["edges", "smooth_stack"]
+    names = [line.partition(":")[0] for line in done.stdout.splitlines()]
+    assert names == ["edges", "smooth_stack"]
