@@ -40,6 +40,8 @@ ELEMENT_BITS = (32, 64)
 FAMILY_FLAGS = {
     "elementwise": ["-ffp-contract=off"],
     "gradient": ["-ffp-contract=off"],
+    # In double these equal SciPy's loops, which round every product.
+    "filters": ["-ffp-contract=off"],
 }
 LINKED_WITH_KERNELS = "fastconv._engine.dispatch"
 LINKED_WITH_OPENMP = "fastconv._engine.threads"

@@ -29,7 +29,9 @@ _PUBLIC = {
     "functional.norm": ("batch_norm", "dropout", "local_response_norm"),
     "functional.shape": ("flatten", "pad"),
 }
-_MODULES = ("nn", "models", "reference", "functional", "grad", "onnx", "plot", "shapes", "train")
+_MODULES = (
+    "nn", "models", "reference", "functional", "grad", "filters", "onnx", "plot", "shapes", "train",
+)
 
 __getattr__, __dir__, __all__ = _public_names(__name__, _PUBLIC, _MODULES)
 __all__ += ["__version__"]

@@ -3,6 +3,7 @@
 from .direct_kernels cimport fc_direct_kernels
 from .dots_kernels cimport fc_dots_kernels
 from .elementwise_kernels cimport fc_elementwise_kernels
+from .filters_kernels cimport fc_filters_kernels
 from .gradient_kernels cimport fc_gradient_kernels
 from .pool_gradient_kernels cimport fc_pool_gradient_kernels
 from .pool_kernels cimport fc_pool_kernels
@@ -94,5 +95,6 @@ cdef extern from "kernels.h" nogil:
         const fc_pool_gradient_kernels *pool_gradient
         const fc_sums_kernels *sums
         const fc_dots_kernels *dots
+        const fc_filters_kernels *filters
 
     const fc_kernels *fc_kernels_for(int level, int type)

@@ -17,6 +17,13 @@ _FLOAT64 = np.dtype(np.float64)
 _REAL_KINDS = "biuf"
 
 
+def _imported(value):
+    """A view of what offers its memory by DLPack alone; anything else as it is."""
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)
+    return value
+
+
 def as_array(op, name, value):
     """Return `value` as an ndarray of bools, integers or floats, without a copy where it is one.
 
@@ -34,8 +41,8 @@ def as_array(op, name, value):
         or is wider than float64.
     """
     try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
+        array = np.asarray(_imported(value))
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
         raise TypeError(
             f"{op}: {name} must be an array of real numbers, got {type(value).__name__} "
             f"that NumPy cannot convert ({error})"

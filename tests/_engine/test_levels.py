@@ -24,6 +24,7 @@ def test_the_rest_of_the_levels(level, fresh_python):
     done = fresh_python(
         "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "every_isa",
         str(TESTS / "_engine"), str(TESTS / "functional"), str(TESTS / "grad"),
+        str(TESTS / "filters"),
         FASTCONV_ISA=level, OMP_NUM_THREADS="1", timeout=400,
     )  # fmt: skip
     assert done.returncode == 0, f"FASTCONV_ISA={level}\n" + done.stdout[-6000:] + done.stderr

@@ -104,6 +104,7 @@ typedef struct {
 #include "dots.h"
 #include "elementwise.h"
 #include "families.h"
+#include "filters.h"
 #include "gradient.h"
 #include "pool.h"
 #include "pool_gradient.h"

@@ -1,0 +1,18 @@
+from typing import Any
+
+import numpy as np
+
+OPS: dict[str, int]
+TYPES: dict[np.dtype[Any], int]
+MODES: dict[str, int]
+
+Line = tuple[int, str, int, int, str, float, np.ndarray | None]
+
+def lines(
+    x: np.ndarray, out: np.ndarray, down: Line | None, along: Line | None, single: bool,
+    whole: bool = ...,
+) -> bool: ...
+def windows(
+    x: np.ndarray, out: np.ndarray, op: str, size: tuple[int, ...], before: tuple[int, ...],
+    mode: str, fill: float, taps: np.ndarray, weights: np.ndarray, single: bool,
+) -> bool: ...

@@ -1,0 +1,100 @@
+"""Run passes along axes and windows: which arithmetic, which passes in one sweep.
+
+A pass is (axis, op, size, before, mode, fill, weights), as `_engine.filters.lines` takes it.
+"""
+
+import numpy as np
+
+from .._engine import filters as engine
+
+# Types whose every value a float32 holds.
+_SMALL = {np.dtype(name) for name in ("bool", "int8", "uint8", "int16", "uint16")}
+_FLOAT32 = np.dtype(np.float32)
+_EXACT = 2**24  # whole numbers up to here are exact in float32
+_EPSILON = np.finfo(np.float64).eps
+
+
+def single(source, target, weights, fill):
+    """Whether float32 arithmetic does: float32 results, or whole numbers that it holds exactly."""
+    if source == _FLOAT32:
+        return target == _FLOAT32
+    if source not in _SMALL:
+        return False
+    if target == _FLOAT32:
+        return True
+    if target.kind not in "iu" or weights is None:
+        return False
+    largest = max(abs(fill), 1 if source.kind == "b" else np.iinfo(source).max + 1)
+    return bool(
+        fill == int(fill) and (weights == np.rint(weights)).all()
+        and np.abs(weights).sum() * largest < _EXACT
+    )  # fmt: skip
+
+
+def weighted(axis, weights, before, mode, fill):
+    """The pass of a one-dimensional correlation; mirrored weights are found."""
+    half = len(weights) // 2
+    op = "sum"
+    if len(weights) % 2 and half:
+        left, right = weights[:half], weights[: half : -1]
+        if (abs(right - left) <= _EPSILON).all():
+            op = "even"
+        elif (abs(right + left) <= _EPSILON).all():
+            op = "odd"
+    return axis, op, len(weights), before, mode, fill, weights
+
+
+def _computes_in_single(x, out, line):
+    _, op, size, _, _, fill, weights = line
+    if op in ("max", "min"):
+        return x.dtype in _SMALL or single(x.dtype, out.dtype, None, fill)
+    if op == "box" and out.dtype.kind in "iu":
+        weights = np.ones(size)
+    return single(x.dtype, out.dtype, weights, fill)
+
+
+def _plain(array):
+    return array.dtype.isnative and array.flags.aligned and array.dtype in engine.TYPES
+
+
+def run_passes(x, out, passes):
+    """Fill `out` with x after all passes, one after the other; between them lies out's type."""
+    target = out if _plain(out) else np.zeros(out.shape, out.dtype.newbyteorder("="))
+    if target.dtype not in engine.TYPES:
+        raise RuntimeError(f"filters: output of {out.dtype} is not supported")
+    if np.may_share_memory(x, target):
+        x = x.copy()
+    last, left = target.ndim - 1, list(passes)
+    while left:
+        line = left.pop(0)
+        use_single = _computes_in_single(x, target, line)
+        along = None
+        if line[0] == last:
+            line, along = None, line
+        elif left and left[0][0] == last and x is not target:
+            if _computes_in_single(x, target, left[0]) == use_single:
+                along = left.pop(0)
+        engine.lines(x, target, line, along, use_single, whole=x is target)
+        x = target
+    if target is not out:
+        out[...] = target
+    return out
+
+
+def run_window(x, out, op, size, before, mode, fill, taps, weights, use_single):
+    """Fill `out` with windows of x combined; one-dimensional arrays get a second axis."""
+    target = out if _plain(out) else np.zeros(out.shape, out.dtype.newbyteorder("="))
+    if target.dtype not in engine.TYPES:
+        raise RuntimeError(f"filters: output of {out.dtype} is not supported")
+    if np.may_share_memory(x, target):
+        x = x.copy()
+    source, result = x, target
+    while source.ndim < 2:
+        source, result = source[np.newaxis], result[np.newaxis]
+        size, before = (1, *size), (0, *before)
+        taps = np.concatenate([np.zeros((len(taps), 1), np.intp), taps], axis=1)
+    engine.windows(source, result, op, tuple(size), tuple(before), mode, fill, taps, weights,
+                   use_single)
+    if target is not out:
+        out[...] = target
+    return out

@@ -1,0 +1,286 @@
+"""Filters that weigh and add: correlation, Gaussians, boxes, derivatives, as in scipy.ndimage."""
+
+import numbers
+
+import numpy as np
+
+from ._arguments import (
+    check_axes,
+    check_axis,
+    check_mode,
+    check_origin,
+    get_output,
+    one_each,
+    readable,
+    spread,
+    window_starts,
+)
+from ._passes import run_passes, run_window, single, weighted
+
+_EPSILON = np.finfo(np.float64).eps
+
+
+def _by_parts(function, x, weights, output, cval, **options):
+    """A complex correlation as real ones of real and imaginary parts."""
+    if x.dtype.kind != "c":
+        if np.iscomplexobj(cval):
+            raise ValueError("cval must be real where the input is: a complex-valued cval")
+        function(x, weights.real, output=output.real, cval=cval, **options)
+        function(x, weights.imag, output=output.imag, cval=cval, **options)
+        return output
+    function(x.real, weights.real, output=output.real, cval=np.real(cval), **options)
+    function(x.imag, weights.real, output=output.imag, cval=np.imag(cval), **options)
+    if weights.dtype.kind == "c":
+        output.real -= function(x.imag, weights.imag, cval=np.imag(cval), **options)
+        output.imag += function(x.real, weights.imag, cval=np.real(cval), **options)
+    return output
+
+
+def correlate1d(input, weights, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):
+    """Correlate along one axis; see `scipy.ndimage.correlate1d`."""
+    op = "correlate1d"
+    x, weights = np.asarray(input), np.asarray(weights)
+    if x.dtype.kind == "c" or weights.dtype.kind == "c":
+        output = get_output(op, output, x, is_complex=True)
+        return _by_parts(correlate1d, x, weights.conj(), output, cval, axis=axis, mode=mode,
+                         origin=origin)
+    output = get_output(op, output, x)
+    weights = np.asarray(weights, np.float64)
+    if weights.ndim != 1 or not len(weights):
+        raise RuntimeError(f"{op}: no filter weights given: weights.shape={weights.shape}")
+    axis = check_axis(op, axis, x.ndim)
+    before = len(weights) // 2 + check_origin(op, origin, len(weights))
+    line = weighted(axis, weights, before, check_mode(op, mode), float(cval))
+    return run_passes(readable(op, x), output, [line])
+
+
+def convolve1d(input, weights, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):
+    """Convolve along one axis; see `scipy.ndimage.convolve1d`."""
+    weights = np.asarray(weights)[::-1]
+    origin = -origin - (len(weights) % 2 == 0)
+    return correlate1d(input, weights.conj(), axis, output, mode, cval, origin)
+
+
+def _gaussian(sigma, order, radius):
+    """Weights of a Gaussian or of its derivative: a polynomial times the Gaussian."""
+    if order < 0:
+        raise ValueError(f"gaussian_filter1d: order must be non-negative, got {order}")
+    x = np.arange(-radius, radius + 1)
+    phi = np.exp(-0.5 / (sigma * sigma) * x**2)
+    phi = phi / phi.sum()
+    if order == 0:
+        return phi
+    polynomial = np.zeros(order + 1)
+    polynomial[0] = 1
+    step = np.diag(np.arange(1, order + 1), 1) + np.diag(np.ones(order) / -(sigma * sigma), -1)
+    for _ in range(order):
+        polynomial = step.dot(polynomial)
+    return (x[:, None] ** np.arange(order + 1)).dot(polynomial) * phi
+
+
+def _gaussian_pass(axis, sigma, order, mode, cval, truncate, radius):
+    if radius is None:
+        radius = int(truncate * float(sigma) + 0.5)
+    if not isinstance(radius, numbers.Integral) or radius < 0:
+        raise ValueError(f"gaussian_filter1d: radius must be a nonnegative integer, got {radius!r}")
+    weights = np.ascontiguousarray(_gaussian(sigma, order, radius)[::-1])
+    return weighted(axis, weights, radius, check_mode("gaussian_filter1d", mode), float(cval))
+
+
+def gaussian_filter1d(input, sigma, axis=-1, order=0, output=None, mode="reflect", cval=0.0,
+                      truncate=4.0, *, radius=None):
+    """Gaussian, or its derivative, along one axis; see `scipy.ndimage.gaussian_filter1d`."""
+    axis = check_axis("gaussian_filter1d", axis, np.ndim(input))
+    return gaussian_filter(input, max(sigma, 2e-15), order, output, mode, cval, truncate,
+                           radius=radius, axes=axis)
+
+
+def gaussian_filter(input, sigma, order=0, output=None, mode="reflect", cval=0.0, truncate=4.0, *,
+                    radius=None, axes=None):
+    """Gaussian along several axes; see `scipy.ndimage.gaussian_filter`."""
+    op = "gaussian_filter"
+    x = np.asarray(input)
+    is_complex = x.dtype.kind == "c"
+    output = get_output(op, output, x, is_complex)
+    axes = check_axes(op, axes, x.ndim)
+    each = {"order": order, "sigma": sigma, "mode": mode, "radius": radius}
+    each = [one_each(op, name, value, len(axes)) for name, value in each.items()]
+    passes = [
+        _gaussian_pass(axis, s, o, m, 0 if is_complex else cval, truncate, r)
+        for axis, o, s, m, r in zip(axes, *each, strict=True) if s > 1e-15
+    ]  # fmt: skip
+    if not passes:
+        output[...] = x
+        return output
+    if not is_complex:
+        return run_passes(readable(op, x), output, passes)
+    for part, fill in (("real", np.real(cval)), ("imag", np.imag(cval))):
+        filled = [(*line[:5], float(fill), line[6]) for line in passes]
+        run_passes(np.ascontiguousarray(getattr(x, part)), getattr(output, part), filled)
+    return output
+
+
+def _derivative(op, input, axis, output, mode, cval, across):
+    x = np.asarray(input)
+    axis = check_axis(op, axis, x.ndim)
+    if x.dtype.kind == "c":
+        output = get_output(op, output, x, is_complex=True)
+        for part, fill in (("real", np.real(cval)), ("imag", np.imag(cval))):
+            _derivative(op, getattr(x, part), axis, getattr(output, part), mode, fill, across)
+        return output
+    output = get_output(op, output, x)
+    modes = [check_mode(op, m) for m in one_each(op, "mode", mode, x.ndim)]
+    passes = [weighted(axis, np.float64([-1, 0, 1]), 1, modes[axis], float(cval))]
+    passes += [
+        weighted(other, np.float64(across), 1, modes[other], float(cval))
+        for other in range(x.ndim) if other != axis
+    ]  # fmt: skip
+    if not cval and (output.dtype.kind == "f" or output.dtype.itemsize < 8):
+        passes.sort(key=lambda line: line[0])  # linear, and whole numbers wrap alike in any order
+    return run_passes(readable(op, x), output, passes)
+
+
+def prewitt(input, axis=-1, output=None, mode="reflect", cval=0.0):
+    """Difference along one axis, sums of three along the others; see `scipy.ndimage.prewitt`."""
+    return _derivative("prewitt", input, axis, output, mode, cval, [1, 1, 1])
+
+
+def sobel(input, axis=-1, output=None, mode="reflect", cval=0.0):
+    """Difference along one axis, 1 2 1 along the others; see `scipy.ndimage.sobel`."""
+    return _derivative("sobel", input, axis, output, mode, cval, [1, 2, 1])
+
+
+def _summed(op, x, output, axes, mode, one, finish=None, change=None):
+    """The sum over `axes` of one(axis, output or dtype, mode), each changed before."""
+    output = get_output(op, output, x)
+    axes = check_axes(op, axes, x.ndim)
+    if not axes:
+        output[...] = x
+        return output
+    for i, (axis, m) in enumerate(zip(axes, one_each(op, "mode", mode, len(axes)), strict=True)):
+        if i == 0 and np.may_share_memory(x, output):
+            x = x.copy()
+        part = one(x, axis, output if i == 0 else output.dtype, m)
+        if change is not None:
+            change(part)
+        if i:
+            output += part
+    if finish is not None:
+        finish(output)
+    return output
+
+
+def laplace(input, output=None, mode="reflect", cval=0.0, *, axes=None):
+    """Second differences, summed over axes; see `scipy.ndimage.laplace`."""
+
+    def one(x, axis, output, mode):
+        return correlate1d(x, [1, -2, 1], axis, output, mode, cval)
+
+    return _summed("laplace", np.asarray(input), output, axes, mode, one)
+
+
+def _gaussian_along(x, sigmas, order, cval, options):
+    def one(x, axis, output, mode):
+        orders = [order if other == axis else 0 for other in range(x.ndim)]
+        return gaussian_filter(x, sigmas, orders, output, mode, cval, **options)
+
+    return one
+
+
+def gaussian_laplace(input, sigma, output=None, mode="reflect", cval=0.0, *, axes=None, **kwargs):
+    """Second Gaussian derivatives, summed over axes; see `scipy.ndimage.gaussian_laplace`."""
+    x = np.asarray(input)
+    chosen = check_axes("gaussian_laplace", axes, x.ndim)
+    sigmas = dict(zip(chosen, one_each("gaussian_laplace", "sigma", sigma, len(chosen)),
+                      strict=True))
+    sigmas = [sigmas.get(axis, 0) for axis in range(x.ndim)]
+    one = _gaussian_along(x, sigmas, 2, cval, kwargs)
+    return _summed("gaussian_laplace", x, output, axes, mode, one)
+
+
+def gaussian_gradient_magnitude(input, sigma, output=None, mode="reflect", cval=0.0, *, axes=None,
+                                **kwargs):
+    """Length of the Gaussian gradient; see `scipy.ndimage.gaussian_gradient_magnitude`."""
+    x = np.asarray(input)
+    one = _gaussian_along(x, sigma, 1, cval, kwargs)
+    return _summed(
+        "gaussian_gradient_magnitude", x, output, axes, mode, one,
+        finish=lambda y: np.sqrt(y, y, casting="unsafe"), change=lambda y: np.multiply(y, y, y),
+    )  # fmt: skip
+
+
+def correlate(input, weights, output=None, mode="reflect", cval=0.0, origin=0, *, axes=None):
+    """Correlate over a window; see `scipy.ndimage.correlate`."""
+    return _correlate("correlate", input, weights, output, mode, cval, origin, axes)
+
+
+def convolve(input, weights, output=None, mode="reflect", cval=0.0, origin=0, *, axes=None):
+    """Convolve over a window; see `scipy.ndimage.convolve`."""
+    return _correlate("convolve", input, weights, output, mode, cval, origin, axes)
+
+
+def _correlate(op, input, weights, output, mode, cval, origin, axes):
+    x, weights = np.asarray(input), np.asarray(weights)
+    function = {"correlate": correlate, "convolve": convolve}[op]
+    if x.dtype.kind == "c" or weights.dtype.kind == "c":
+        output = get_output(op, output, x, is_complex=True)
+        weights = weights.conj() if op == "correlate" else weights
+        return _by_parts(function, x, weights, output, cval, mode=mode, origin=origin, axes=axes)
+    weights = np.asarray(weights, np.float64)
+    axes = check_axes(op, axes, x.ndim)
+    origins = one_each(op, "origin", origin, len(axes))
+    weights, origins = spread(op, "weights", weights, origins, axes, x.ndim)
+    if op == "convolve":
+        weights = np.flip(weights)
+        origins = [-o - (n % 2 == 0) for o, n in zip(origins, weights.shape, strict=True)]
+    before = window_starts(op, origins, weights.shape)
+    output = get_output(op, output, x)
+    if not isinstance(mode, str):
+        raise RuntimeError(f"{op}: mode: A sequence of modes is not supported, got {mode!r}")
+    mode, x = check_mode(op, mode), readable(op, x)
+    taps = np.argwhere(abs(weights) > _EPSILON)
+    if not len(taps) or not x.ndim:
+        output[...] = 0 if not len(taps) else x * weights
+        return output
+    values = weights[tuple(taps.T)]
+    use_single = single(x.dtype, output.dtype, values, float(cval))
+    return run_window(x, output, "sum", weights.shape, before, mode, float(cval), taps, values,
+                      use_single)
+
+
+def uniform_filter1d(input, size, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):
+    """Mean of `size` neighbours along one axis; see `scipy.ndimage.uniform_filter1d`."""
+    x = np.asarray(input)
+    if size < 1:
+        raise RuntimeError(f"uniform_filter1d: incorrect filter size: {size}, must be at least 1")
+    axis = check_axis("uniform_filter1d", axis, x.ndim)
+    return _boxes("uniform_filter1d", x, output, cval, [(axis, size, mode, origin)])
+
+
+def _boxes(op, x, output, cval, boxes):
+    output = get_output(op, output, x, x.dtype.kind == "c")
+    lines = [
+        (axis, "box", int(n), int(n) // 2 + check_origin(op, o, int(n)), check_mode(op, m))
+        for axis, n, m, o in boxes
+    ]
+    if not lines:
+        output[...] = x
+        return output
+    if x.dtype.kind != "c":
+        passes = [(*line, float(cval), None) for line in lines]
+        return run_passes(readable(op, x), output, passes)
+    for part, fill in (("real", np.real(cval)), ("imag", np.imag(cval))):
+        passes = [(*line, float(fill), None) for line in lines]
+        run_passes(np.ascontiguousarray(getattr(x, part)), getattr(output, part), passes)
+    return output
+
+
+def uniform_filter(input, size=3, output=None, mode="reflect", cval=0.0, origin=0, *, axes=None):
+    """Mean over a box; see `scipy.ndimage.uniform_filter`."""
+    op = "uniform_filter"
+    x = np.asarray(input)
+    axes = check_axes(op, axes, x.ndim)
+    each = {"size": size, "mode": mode, "origin": origin}
+    each = [one_each(op, name, value, len(axes)) for name, value in each.items()]
+    boxes = [box for box in zip(axes, *each, strict=True) if box[1] > 1]
+    return _boxes(op, x, output, cval, boxes)
