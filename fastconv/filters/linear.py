@@ -3,6 +3,7 @@
 import numbers
 
 import numpy as np
+from numpy.polynomial import Polynomial
 
 from ._arguments import (
     check_axes,
@@ -62,20 +63,22 @@ def convolve1d(input, weights, axis=-1, output=None, mode="reflect", cval=0.0, o
 
 
 def _gaussian(sigma, order, radius):
-    """Weights of a Gaussian or of its derivative: a polynomial times the Gaussian."""
+    """Weights of a normalised Gaussian, or of its derivative of some order.
+
+    A derivative is a polynomial times the Gaussian: that of p(x) g(x) is (p' - p x / sigma^2) g.
+    Powers of x are summed from the lowest, as SciPy does: integers are cut off after filtering, and
+    a weight's last bit can move one.
+    """
     if order < 0:
         raise ValueError(f"gaussian_filter1d: order must be non-negative, got {order}")
     x = np.arange(-radius, radius + 1)
-    phi = np.exp(-0.5 / (sigma * sigma) * x**2)
-    phi = phi / phi.sum()
-    if order == 0:
-        return phi
-    polynomial = np.zeros(order + 1)
-    polynomial[0] = 1
-    step = np.diag(np.arange(1, order + 1), 1) + np.diag(np.ones(order) / -(sigma * sigma), -1)
+    bell = np.exp(x**2 * (-0.5 / (sigma * sigma)))
+    bell /= bell.sum()
+    polynomial, falling = Polynomial([1.0]), Polynomial([0.0, -1 / (sigma * sigma)])
     for _ in range(order):
-        polynomial = step.dot(polynomial)
-    return (x[:, None] ** np.arange(order + 1)).dot(polynomial) * phi
+        polynomial = polynomial.deriv() + polynomial * falling
+    powers = np.vander(x, order + 1, increasing=True)
+    return powers.dot(polynomial.coef) * bell if order else bell
 
 
 def _gaussian_pass(axis, sigma, order, mode, cval, truncate, radius):
