@@ -5,7 +5,8 @@ A pass is (axis, op, size, before, mode, fill, weights), as `_engine.filters.lin
 
 import numpy as np
 
-from .._engine import filters as engine
+from .._engine.filters import TYPES, lines
+from .._engine.filters_windows import windows
 
 # Types whose every value a float32 holds.
 _SMALL = {np.dtype(name) for name in ("bool", "int8", "uint8", "int16", "uint16")}
@@ -57,7 +58,7 @@ def _computes_in_single(x, out, line):
 
 
 def _plain(array):
-    return array.dtype.isnative and array.flags.aligned and array.dtype in engine.TYPES
+    return array.dtype.isnative and array.flags.aligned and array.dtype in TYPES
 
 
 def run_passes(x, out, passes, any_order=False):
@@ -67,7 +68,7 @@ def run_passes(x, out, passes, any_order=False):
     in float64 and in the order given.
     """
     target = out if _plain(out) else np.zeros(out.shape, out.dtype.newbyteorder("="))
-    if target.dtype not in engine.TYPES:
+    if target.dtype not in TYPES:
         raise RuntimeError(f"filters: output of {out.dtype} is not supported")
     if np.may_share_memory(x, target):
         x = x.copy()
@@ -92,7 +93,7 @@ def _sweep(x, target, passes, in_double=False):
         elif left and left[0][0] == last and x is not target:
             if in_double or _computes_in_single(x, target, left[0]) == use_single:
                 along = left.pop(0)
-        unusual |= engine.lines(x, target, line, along, use_single, whole=x is target)
+        unusual |= lines(x, target, line, along, use_single, whole=x is target)
         x = target
     return unusual
 
@@ -100,7 +101,7 @@ def _sweep(x, target, passes, in_double=False):
 def run_window(x, out, op, size, before, mode, fill, taps, weights, use_single):
     """Fill `out` with windows of x combined; one-dimensional arrays get a second axis."""
     target = out if _plain(out) else np.zeros(out.shape, out.dtype.newbyteorder("="))
-    if target.dtype not in engine.TYPES:
+    if target.dtype not in TYPES:
         raise RuntimeError(f"filters: output of {out.dtype} is not supported")
     if np.may_share_memory(x, target):
         x = x.copy()
@@ -110,8 +111,8 @@ def run_window(x, out, op, size, before, mode, fill, taps, weights, use_single):
         size, before = (1, *size), (0, *before)
         taps = np.concatenate([np.zeros((len(taps), 1), np.intp), taps], axis=1)
     window = op, tuple(size), tuple(before), mode, fill, taps, weights
-    if engine.windows(source, result, *window, use_single) and use_single:
-        engine.windows(source, result, *window, False)  # too large for float32, perhaps
+    if windows(source, result, *window, use_single) and use_single:
+        windows(source, result, *window, False)  # too large for float32, perhaps
     if target is not out:
         out[...] = target
     return out
