@@ -60,17 +60,16 @@ def test_float32_sums_too_large_for_float32_on_the_way():
         np.testing.assert_allclose(ours, getattr(ndimage, name)(x, *arguments), rtol=1e-5)
 
 
-@pytest.mark.parametrize("scale", [1e200, 1e-200])
-def test_weights_that_float32_cannot_hold(scale, rng):
-    x = (rng.random((20, 30)) * (1 if scale < 1 else 1e-45)).astype("float32")
+@pytest.mark.parametrize(("scale", "size"), [(1e60, 1e-30), (1e-45, 1e30)])
+def test_weights_that_float32_cannot_hold(scale, size, rng):
+    x = (rng.random((20, 30)) * size).astype("float32")
     weights = np.array([[1, 2, 1], [2, 5, 2], [1, 2, 1]]) * scale
-    with np.errstate(over="ignore"):
-        np.testing.assert_array_equal(
-            filters.correlate(x, weights), ndimage.correlate(x, weights)
-        )
-        np.testing.assert_array_equal(
-            filters.correlate1d(x, weights[1]), ndimage.correlate1d(x, weights[1])
-        )
+    ours = filters.correlate(x, weights)
+    assert np.isfinite(ours).all()
+    np.testing.assert_array_equal(ours, ndimage.correlate(x, weights))
+    np.testing.assert_array_equal(
+        filters.correlate1d(x, weights[1]), ndimage.correlate1d(x, weights[1])
+    )
 
 
 @pytest.mark.every_isa
