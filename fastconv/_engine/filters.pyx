@@ -43,6 +43,7 @@ MODES = {"nearest": 0, "wrap": 1, "reflect": 2, "mirror": 3, "constant": 4}
 
 cdef enum:
     STRIP_BYTES = 4096            # of one row of a strip
+    WHOLE_BYTES = 3 << 18         # of a strip whose rows are all read before the first is written
     DIRECT_ROWS = 6               # up to so many rows are read where they lie: their addresses are
                                   # often a power of two apart, and more would share few cache sets
     SHORT_BOX = 6                 # shorter ones go in one level
@@ -370,7 +371,8 @@ cdef void cut_lines(Lines *s) noexcept nogil:
     positions = s.band + s.down.size - 1
     s.ring = positions if s.whole else s.down.size
     if s.whole and s.along.op < 0:
-        s.strip = min(s.strip, max(16, (1 << 20) // (positions * s.element)))
+        s.strip = min(s.strip, max(16, WHOLE_BYTES // (positions * s.element)))
+        s.strip = min(s.strip, round_up(ceil_div(s.cols, ceil_div(s.cols, s.strip)), 16))
     s.bands = ceil_div(s.rows, s.band)
     s.strips = ceil_div(s.cols, s.strip)
     s.pitch = round_up((s.strip + 2 * s.along.size) * max(s.element, s.out_element), 64) + GUARD
