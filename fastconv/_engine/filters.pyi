@@ -12,7 +12,3 @@ def lines(
     x: np.ndarray, out: np.ndarray, down: Line | None, along: Line | None, single: bool,
     whole: bool = ...,
 ) -> bool: ...
-def windows(
-    x: np.ndarray, out: np.ndarray, op: str, size: tuple[int, ...], before: tuple[int, ...],
-    mode: str, fill: float, taps: np.ndarray, weights: np.ndarray, single: bool,
-) -> bool: ...

@@ -9,12 +9,18 @@ import warnings
 import numpy as np
 
 from .._engine.filters import TYPES
+from ..functional._arrays import imported
 
 MODES = {
     "reflect": "reflect", "grid-mirror": "reflect", "constant": "constant",
     "nearest": "nearest", "mirror": "mirror", "wrap": "wrap",
     "grid-constant": "constant", "grid-wrap": "wrap",
 }  # fmt: skip
+
+
+def as_array(value):
+    """`value` as an ndarray of any type, without a copy where it is one or offers its memory."""
+    return np.asarray(imported(value))
 
 
 def readable(op, array):
@@ -43,7 +49,7 @@ def get_output(op, output, array, is_complex=False):
             warnings.warn("promoting specified output dtype to complex", stacklevel=4)
             dtype = np.promote_types(dtype, np.complex64)
         return np.zeros(array.shape, dtype)
-    result = np.asarray(output)
+    result = as_array(output)
     if result.shape != array.shape:
         raise RuntimeError(
             f"{op}: output must have shape {array.shape}, the input's, got {result.shape}"

@@ -5,17 +5,21 @@ A pass is (axis, op, size, before, mode, fill, weights), as `_engine.filters.lin
 
 import numpy as np
 
-from .._engine import filters as engine
+from .._engine.filters import TYPES, lines
+from .._engine.filters_windows import windows
 
 # Types whose every value a float32 holds.
 _SMALL = {np.dtype(name) for name in ("bool", "int8", "uint8", "int16", "uint16")}
 _FLOAT32 = np.dtype(np.float32)
 _EXACT = 2**24  # whole numbers up to here are exact in float32
 _EPSILON = np.finfo(np.float64).eps
+_SMALLEST, _LARGEST = 1e-30, 1e38  # weights between them are float32s, with digits to spare
 
 
 def single(source, target, weights, fill):
     """Whether float32 arithmetic does: float32 results, or whole numbers that it holds exactly."""
+    if weights is not None and not _SMALLEST < np.abs(weights).max() < _LARGEST:
+        return False
     if source == _FLOAT32:
         return target == _FLOAT32
     if source not in _SMALL:
@@ -54,37 +58,50 @@ def _computes_in_single(x, out, line):
 
 
 def _plain(array):
-    return array.dtype.isnative and array.flags.aligned and array.dtype in engine.TYPES
+    return array.dtype.isnative and array.flags.aligned and array.dtype in TYPES
 
 
-def run_passes(x, out, passes):
-    """Fill `out` with x after all passes, one after the other; between them lies out's type."""
+def run_passes(x, out, passes, any_order=False):
+    """Fill `out` with x after all passes, one after the other; between them lies out's type.
+
+    Sums that are not finite may be so in float32 alone, or in this order alone: they are made again
+    in float64 and in the order given.
+    """
     target = out if _plain(out) else np.zeros(out.shape, out.dtype.newbyteorder("="))
-    if target.dtype not in engine.TYPES:
+    if target.dtype not in TYPES:
         raise RuntimeError(f"filters: output of {out.dtype} is not supported")
     if np.may_share_memory(x, target):
         x = x.copy()
-    last, left = target.ndim - 1, list(passes)
-    while left:
-        line = left.pop(0)
-        use_single = _computes_in_single(x, target, line)
-        along = None
-        if line[0] == last:
-            line, along = None, line
-        elif left and left[0][0] == last and x is not target:
-            if _computes_in_single(x, target, left[0]) == use_single:
-                along = left.pop(0)
-        engine.lines(x, target, line, along, use_single, whole=x is target)
-        x = target
+    ordered = sorted(passes, key=lambda line: line[0]) if any_order else passes
+    sums = passes[0][1] not in ("max", "min")
+    if _sweep(x, target, ordered) and sums and (any_order or target.dtype == _FLOAT32):
+        _sweep(x, target, passes, in_double=True)
     if target is not out:
         out[...] = target
     return out
 
 
+def _sweep(x, target, passes, in_double=False):
+    """Run the passes, two in a sweep where the second is along rows; tell of unusual numbers."""
+    last, left, unusual = target.ndim - 1, list(passes), False
+    while left:
+        line = left.pop(0)
+        use_single = not in_double and _computes_in_single(x, target, line)
+        along = None
+        if line[0] == last:
+            line, along = None, line
+        elif left and left[0][0] == last and x is not target:
+            if in_double or _computes_in_single(x, target, left[0]) == use_single:
+                along = left.pop(0)
+        unusual |= lines(x, target, line, along, use_single, whole=x is target)
+        x = target
+    return unusual
+
+
 def run_window(x, out, op, size, before, mode, fill, taps, weights, use_single):
     """Fill `out` with windows of x combined; one-dimensional arrays get a second axis."""
     target = out if _plain(out) else np.zeros(out.shape, out.dtype.newbyteorder("="))
-    if target.dtype not in engine.TYPES:
+    if target.dtype not in TYPES:
         raise RuntimeError(f"filters: output of {out.dtype} is not supported")
     if np.may_share_memory(x, target):
         x = x.copy()
@@ -93,8 +110,9 @@ def run_window(x, out, op, size, before, mode, fill, taps, weights, use_single):
         source, result = source[np.newaxis], result[np.newaxis]
         size, before = (1, *size), (0, *before)
         taps = np.concatenate([np.zeros((len(taps), 1), np.intp), taps], axis=1)
-    engine.windows(source, result, op, tuple(size), tuple(before), mode, fill, taps, weights,
-                   use_single)
+    window = op, tuple(size), tuple(before), mode, fill, taps, weights
+    if windows(source, result, *window, use_single) and use_single:
+        windows(source, result, *window, False)  # too large for float32, perhaps
     if target is not out:
         out[...] = target
     return out

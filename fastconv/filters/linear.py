@@ -6,6 +6,7 @@ import numpy as np
 from numpy.polynomial import Polynomial
 
 from ._arguments import (
+    as_array,
     check_axes,
     check_axis,
     check_mode,
@@ -40,7 +41,7 @@ def _by_parts(function, x, weights, output, cval, **options):
 def correlate1d(input, weights, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):
     """Correlate along one axis; see `scipy.ndimage.correlate1d`."""
     op = "correlate1d"
-    x, weights = np.asarray(input), np.asarray(weights)
+    x, weights = as_array(input), as_array(weights)
     if x.dtype.kind == "c" or weights.dtype.kind == "c":
         output = get_output(op, output, x, is_complex=True)
         return _by_parts(correlate1d, x, weights.conj(), output, cval, axis=axis, mode=mode,
@@ -57,7 +58,7 @@ def correlate1d(input, weights, axis=-1, output=None, mode="reflect", cval=0.0, 
 
 def convolve1d(input, weights, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):
     """Convolve along one axis; see `scipy.ndimage.convolve1d`."""
-    weights = np.asarray(weights)[::-1]
+    weights = as_array(weights)[::-1]
     origin = -origin - (len(weights) % 2 == 0)
     return correlate1d(input, weights.conj(), axis, output, mode, cval, origin)
 
@@ -93,8 +94,9 @@ def _gaussian_pass(axis, sigma, order, mode, cval, truncate, radius):
 def gaussian_filter1d(input, sigma, axis=-1, order=0, output=None, mode="reflect", cval=0.0,
                       truncate=4.0, *, radius=None):
     """Gaussian, or its derivative, along one axis; see `scipy.ndimage.gaussian_filter1d`."""
-    axis = check_axis("gaussian_filter1d", axis, np.ndim(input))
-    return gaussian_filter(input, max(sigma, 2e-15), order, output, mode, cval, truncate,
+    x = as_array(input)
+    axis = check_axis("gaussian_filter1d", axis, x.ndim)
+    return gaussian_filter(x, max(sigma, 2e-15), order, output, mode, cval, truncate,
                            radius=radius, axes=axis)
 
 
@@ -102,7 +104,7 @@ def gaussian_filter(input, sigma, order=0, output=None, mode="reflect", cval=0.0
                     radius=None, axes=None):
     """Gaussian along several axes; see `scipy.ndimage.gaussian_filter`."""
     op = "gaussian_filter"
-    x = np.asarray(input)
+    x = as_array(input)
     is_complex = x.dtype.kind == "c"
     output = get_output(op, output, x, is_complex)
     axes = check_axes(op, axes, x.ndim)
@@ -124,7 +126,7 @@ def gaussian_filter(input, sigma, order=0, output=None, mode="reflect", cval=0.0
 
 
 def _derivative(op, input, axis, output, mode, cval, across):
-    x = np.asarray(input)
+    x = as_array(input)
     axis = check_axis(op, axis, x.ndim)
     if x.dtype.kind == "c":
         output = get_output(op, output, x, is_complex=True)
@@ -138,9 +140,9 @@ def _derivative(op, input, axis, output, mode, cval, across):
         weighted(other, np.float64(across), 1, modes[other], float(cval))
         for other in range(x.ndim) if other != axis
     ]  # fmt: skip
-    if not cval and (output.dtype.kind == "f" or output.dtype.itemsize < 8):
-        passes.sort(key=lambda line: line[0])  # linear, and whole numbers wrap alike in any order
-    return run_passes(readable(op, x), output, passes)
+    # Linear where nothing but the picture counts, and whole numbers wrap alike in any order.
+    any_order = not cval and (output.dtype.kind == "f" or output.dtype.itemsize < 8)
+    return run_passes(readable(op, x), output, passes, any_order)
 
 
 def prewitt(input, axis=-1, output=None, mode="reflect", cval=0.0):
@@ -179,7 +181,7 @@ def laplace(input, output=None, mode="reflect", cval=0.0, *, axes=None):
     def one(x, axis, output, mode):
         return correlate1d(x, [1, -2, 1], axis, output, mode, cval)
 
-    return _summed("laplace", np.asarray(input), output, axes, mode, one)
+    return _summed("laplace", as_array(input), output, axes, mode, one)
 
 
 def _gaussian_along(x, sigmas, order, cval, options):
@@ -192,7 +194,7 @@ def _gaussian_along(x, sigmas, order, cval, options):
 
 def gaussian_laplace(input, sigma, output=None, mode="reflect", cval=0.0, *, axes=None, **kwargs):
     """Second Gaussian derivatives, summed over axes; see `scipy.ndimage.gaussian_laplace`."""
-    x = np.asarray(input)
+    x = as_array(input)
     chosen = check_axes("gaussian_laplace", axes, x.ndim)
     sigmas = dict(zip(chosen, one_each("gaussian_laplace", "sigma", sigma, len(chosen)),
                       strict=True))
@@ -204,7 +206,7 @@ def gaussian_laplace(input, sigma, output=None, mode="reflect", cval=0.0, *, axe
 def gaussian_gradient_magnitude(input, sigma, output=None, mode="reflect", cval=0.0, *, axes=None,
                                 **kwargs):
     """Length of the Gaussian gradient; see `scipy.ndimage.gaussian_gradient_magnitude`."""
-    x = np.asarray(input)
+    x = as_array(input)
     one = _gaussian_along(x, sigma, 1, cval, kwargs)
     return _summed(
         "gaussian_gradient_magnitude", x, output, axes, mode, one,
@@ -223,7 +225,7 @@ def convolve(input, weights, output=None, mode="reflect", cval=0.0, origin=0, *,
 
 
 def _correlate(op, input, weights, output, mode, cval, origin, axes):
-    x, weights = np.asarray(input), np.asarray(weights)
+    x, weights = as_array(input), as_array(weights)
     function = {"correlate": correlate, "convolve": convolve}[op]
     if x.dtype.kind == "c" or weights.dtype.kind == "c":
         output = get_output(op, output, x, is_complex=True)
@@ -253,7 +255,7 @@ def _correlate(op, input, weights, output, mode, cval, origin, axes):
 
 def uniform_filter1d(input, size, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):
     """Mean of `size` neighbours along one axis; see `scipy.ndimage.uniform_filter1d`."""
-    x = np.asarray(input)
+    x = as_array(input)
     if size < 1:
         raise RuntimeError(f"uniform_filter1d: incorrect filter size: {size}, must be at least 1")
     axis = check_axis("uniform_filter1d", axis, x.ndim)
@@ -281,7 +283,7 @@ def _boxes(op, x, output, cval, boxes):
 def uniform_filter(input, size=3, output=None, mode="reflect", cval=0.0, origin=0, *, axes=None):
     """Mean over a box; see `scipy.ndimage.uniform_filter`."""
     op = "uniform_filter"
-    x = np.asarray(input)
+    x = as_array(input)
     axes = check_axes(op, axes, x.ndim)
     each = {"size": size, "mode": mode, "origin": origin}
     each = [one_each(op, name, value, len(axes)) for name, value in each.items()]

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from ._arguments import (
+    as_array,
     check_axes,
     check_axis,
     check_mode,
@@ -19,7 +20,7 @@ from ._passes import run_passes, run_window
 
 
 def _real(op, input):
-    x = np.asarray(input)
+    x = as_array(input)
     if x.dtype.kind == "c":
         raise TypeError(f"{op}: Complex type not supported: input has dtype {x.dtype}")
     return x
@@ -53,9 +54,9 @@ def _filter(op, input, size, footprint, structure, output, mode, cval, origin, a
         raise RuntimeError(f"{op}: no footprint provided: size or footprint must be given")
     flat = structure is None
     if not flat:
-        structure = np.asarray(structure, np.float64)
+        structure = as_array(structure).astype(np.float64)
     if footprint is not None:
-        footprint = np.asarray(footprint, bool)
+        footprint = as_array(footprint).astype(bool)
         if flat and not footprint.any():
             raise ValueError(f"{op}: All-zero footprint is not supported.")
         if flat and footprint.all():
@@ -137,13 +138,14 @@ def grey_dilation(input, size=None, footprint=None, structure=None, output=None,
     """Largest of input plus the mirrored structure; see `scipy.ndimage.grey_dilation`."""
     op = "grey_dilation"
     _check_given(op, size, footprint, structure)
-    count = len(check_axes(op, axes, np.ndim(input)))
+    x = _real(op, input)
+    count = len(check_axes(op, axes, x.ndim))
     if structure is not None:
-        structure = np.flip(np.asarray(structure))
+        structure = np.flip(as_array(structure))
     if footprint is not None:
-        footprint = np.flip(np.asarray(footprint))
+        footprint = np.flip(as_array(footprint))
     shape = next((np.shape(a) for a in (footprint, structure) if a is not None), None)
     sizes = one_each(op, "size", size, count) if shape is None else shape
     origins = one_each(op, "origin", origin, count)
     origins = [-o - (n % 2 == 0) for o, n in zip(origins, sizes, strict=False)]
-    return _filter(op, input, size, footprint, structure, output, mode, cval, origins, axes, "max")
+    return _filter(op, x, size, footprint, structure, output, mode, cval, origins, axes, "max")

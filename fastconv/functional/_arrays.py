@@ -17,7 +17,7 @@ _FLOAT64 = np.dtype(np.float64)
 _REAL_KINDS = "biuf"
 
 
-def _imported(value):
+def imported(value):
     """A view of what offers its memory by DLPack alone; anything else as it is."""
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
         return np.from_dlpack(value)
@@ -41,7 +41,7 @@ def as_array(op, name, value):
         or is wider than float64.
     """
     try:
-        array = np.asarray(_imported(value))
+        array = np.asarray(imported(value))
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         raise TypeError(
             f"{op}: {name} must be an array of real numbers, got {type(value).__name__} "

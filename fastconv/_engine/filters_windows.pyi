@@ -1,0 +1,6 @@
+import numpy as np
+
+def windows(
+    x: np.ndarray, out: np.ndarray, op: str, size: tuple[int, ...], before: tuple[int, ...],
+    mode: str, fill: float, taps: np.ndarray, weights: np.ndarray, single: bool,
+) -> bool: ...
