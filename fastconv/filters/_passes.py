@@ -3,6 +3,8 @@
 A pass is (axis, op, size, before, mode, fill, weights), as `_engine.filters.lines` takes it.
 """
 
+from functools import reduce
+
 import numpy as np
 
 from .._engine.filters import TYPES, lines
@@ -35,15 +37,15 @@ def single(source, target, weights, fill):
     )  # fmt: skip
 
 
-def weighted(axis, weights, before, mode, fill):
-    """The pass of a one-dimensional correlation; mirrored weights are found."""
+def weighted(axis, weights, before, mode, fill, tolerance=_EPSILON):
+    """The pass of a one-dimensional correlation; mirrored weights are found, as SciPy does it."""
     half = len(weights) // 2
     op = "sum"
     if len(weights) % 2 and half:
         left, right = weights[:half], weights[: half : -1]
-        if (abs(right - left) <= _EPSILON).all():
+        if (abs(right - left) <= tolerance).all():
             op = "even"
-        elif (abs(right + left) <= _EPSILON).all():
+        elif (abs(right + left) <= tolerance).all():
             op = "odd"
     return axis, op, len(weights), before, mode, fill, weights
 
@@ -79,6 +81,39 @@ def run_passes(x, out, passes, any_order=False):
     if target is not out:
         out[...] = target
     return out
+
+
+def _factors(weights):
+    """One-dimensional weights by axis whose outer product these are, to rounding, or None.
+
+    They are the lines through the largest weight; all but the first are divided by it.
+    """
+    peak = np.unravel_index(np.argmax(abs(weights)), weights.shape)
+    lines_through = [
+        weights[tuple(slice(None) if a == axis else i for a, i in enumerate(peak))]
+        for axis in range(weights.ndim)
+    ]
+    parts = [lines_through[0], *(line / weights[peak] for line in lines_through[1:])]
+    error = abs(reduce(np.multiply.outer, parts) - weights)
+    return parts if (error <= 4 * _EPSILON * abs(weights)).all() else None
+
+
+def run_separable(x, out, weights, before, mode, fill):
+    """Fill `out` with a correlation axis by axis where that is possible and pays; else False.
+
+    Only for float32 results without zeros among the weights: other numbers depend on the order.
+    """
+    pays = weights.size > 3 * sum(weights.shape)
+    if not pays or out.dtype != _FLOAT32 or not _plain(out) or np.may_share_memory(x, out):
+        return False
+    parts = _factors(weights)
+    if parts is None:
+        return False
+    passes = []
+    for axis, part in enumerate(parts):
+        passes.append(weighted(axis, part, before[axis], mode, fill, tolerance=0))
+        fill *= part.sum()  # what the pass makes of the constant around the picture
+    return not _sweep(x, out, passes)
 
 
 def _sweep(x, target, passes, in_double=False):

@@ -17,7 +17,7 @@ from ._arguments import (
     spread,
     window_starts,
 )
-from ._passes import run_passes, run_window, single, weighted
+from ._passes import run_passes, run_separable, run_window, single, weighted
 
 _EPSILON = np.finfo(np.float64).eps
 
@@ -249,6 +249,9 @@ def _correlate(op, input, weights, output, mode, cval, origin, axes):
         return output
     values = weights[tuple(taps.T)]
     use_single = single(x.dtype, output.dtype, values, float(cval))
+    if use_single and len(taps) == weights.size:
+        if run_separable(x, output, weights, before, mode, float(cval)):
+            return output
     return run_window(x, output, "sum", weights.shape, before, mode, float(cval), taps, values,
                       use_single)
 

@@ -79,7 +79,7 @@ def _planes(op, in1, in2, mode):
 
 
 def _run(op, x, kernel, before, mode, boundary, fillvalue):
-    if boundary not in _BOUNDARIES:
+    if not isinstance(boundary, str) or boundary not in _BOUNDARIES:
         raise ValueError(f"{op}: boundary must be 'fill', 'wrap' or 'symm', got {boundary!r}")
     border = _BOUNDARIES[boundary]
     dtype = np.result_type(x, kernel).newbyteorder("=")

@@ -59,6 +59,27 @@ def test_windows(name, data, memory):
     assert_same(ours, theirs, 255 * abs(weights).sum())
 
 
+@pytest.mark.every_isa
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@given(data=st.data())
+def test_windows_that_are_products(dtype, data):
+    shape = data.draw(st.sampled_from(((30, 70), (12, 15, 20))))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    x = (rng.random(shape) * 255).astype(dtype)
+    sizes = data.draw(st.tuples(*[st.integers(5, 12)] * len(shape)))
+    parts = [rng.standard_normal(n) for n in sizes]
+    if data.draw(st.booleans()):
+        parts = [part + part[::-1] for part in parts]
+    weights = parts[0]
+    for part in parts[1:]:
+        weights = np.multiply.outer(weights, part)
+    if data.draw(st.booleans()):
+        weights[tuple(rng.integers(sizes))] *= 1 + 1e-3  # nearly a product is none
+    options = {**borders(data.draw), "origin": origins(data.draw, sizes), "output": "float32"}
+    ours = filters.correlate(x, weights, **options)
+    assert_same(ours, ndimage.correlate(x, weights, **options), 255 * abs(weights).sum())
+
+
 SEPARABLE = {
     "gaussian_filter": st.tuples(st.floats(0.3, 3)),
     "uniform_filter": st.tuples(st.integers(1, 20)),
