@@ -18,7 +18,7 @@ import numpy as np
 from .ir import Graph, GraphError, Node, Value
 from .ops import TABLE
 
-__all__ = ["Executor", "Operation"]
+__all__ = ["Executor", "Operation", "is_native"]
 
 
 class Operation:
@@ -77,6 +77,11 @@ def describe(node: Node) -> str:
     """A node for errors: operator and name."""
     operator = f"{node.domain}.{node.op}" if node.domain else node.op
     return f"{operator} {node.name!r}"
+
+
+def is_native(node: Node) -> bool:
+    """Whether fastconv's own code will run a node, which alone takes what passes add to it."""
+    return Operation(node).kernel is not None
 
 
 class _Step(NamedTuple):
