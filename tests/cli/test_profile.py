@@ -9,6 +9,8 @@ onnx = pytest.importorskip("onnx", reason="needs onnx: pip install fastconv[onnx
 
 from onnx import TensorProto, helper  # noqa: E402
 
+from fastconv.onnx.model import Model, Timing  # noqa: E402
+
 
 @pytest.fixture
 def net(tmp_path):
@@ -43,10 +45,17 @@ def test_a_line_for_each_node(net, capsys):
     assert 0 < float(ms) < 1000
 
 
-def test_the_slowest_first(net, capsys):
-    # determinants grow with the third power of the size, the convolution with the second
-    assert main(["profile", net, "--size", "200", "--runs", "1", "--top", "1"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].split()[0] == "last"
+def test_the_slowest_first(net, monkeypatch, capsys):
+    times = {"slow": 0.002, "slowest": 0.005, "fast": 0.001}
+    timings = [Timing(name, "Relu", None, True, seconds) for name, seconds in times.items()]
+    monkeypatch.setattr(Model, "profile", lambda *_: timings)
+    assert main(["profile", net, "--top", "2"]) == 0
+    _, *rows, _, total = capsys.readouterr().out.splitlines()
+    assert [row.split() for row in rows] == [
+        ["slowest", "Relu", "fastconv", "5.000", "62.5%"],
+        ["slow", "Relu", "fastconv", "2.000", "25.0%"],
+    ]
+    assert total.endswith("3 nodes, 8.000 ms")
 
 
 @pytest.mark.parametrize("words, message", [
