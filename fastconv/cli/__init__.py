@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 import fastconv
-from fastconv.cli import bench, complexity, demo, faces, info, summary, train
+from fastconv.cli import bench, complexity, demo, faces, info, profile, run, summary, train
 from fastconv.cli._common import CommandError
 
 __all__ = ["main"]
@@ -26,6 +26,8 @@ COMMANDS = {
     "summary": summary,
     "complexity": complexity,
     "faces": faces,
+    "run": run,
+    "profile": profile,
     "train": train,
 }
 

@@ -10,6 +10,7 @@ share one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 from .ir import Graph, GraphError, Node, Value
 from .ops import TABLE
 
-__all__ = ["Executor", "Operation"]
+__all__ = ["Executor", "Operation", "is_native"]
 
 
 class Operation:
@@ -77,6 +78,11 @@ def describe(node: Node) -> str:
     """A node for errors: operator and name."""
     operator = f"{node.domain}.{node.op}" if node.domain else node.op
     return f"{operator} {node.name!r}"
+
+
+def is_native(node: Node) -> bool:
+    """Whether fastconv's own code will run a node, which alone takes what passes add to it."""
+    return Operation(node).kernel is not None
 
 
 class _Step(NamedTuple):
@@ -150,14 +156,29 @@ class Executor:
         GraphError
             When a node fails; the text names it.
         """
-        slots = list(self._initial)
-        for slot, value in zip(self._inputs, inputs, strict=True):
-            slots[slot] = value
+        slots = self._filled(inputs)
         # NumPy warns of infinities and NaN, which are right answers here.
         with np.errstate(all="ignore"):
             for step in self._steps:
                 self._run_step(step, slots)
         return [slots[slot] for slot in self._outputs]
+
+    def profile(self, inputs: Sequence[Any]) -> list[tuple[Operation, float]]:
+        """Run the graph as `run` does, and return each operation with the seconds it took."""
+        slots, times = self._filled(inputs), []
+        with np.errstate(all="ignore"):
+            for step in self._steps:
+                start = time.perf_counter()
+                self._run_step(step, slots)
+                times.append((step.operation, time.perf_counter() - start))
+        return times
+
+    def _filled(self, inputs: Sequence[Any]) -> list[Any]:
+        """The slots before the first step."""
+        slots = list(self._initial)
+        for slot, value in zip(self._inputs, inputs, strict=True):
+            slots[slot] = value
+        return slots
 
     def _run_step(self, step: _Step, slots: list[Any]) -> None:
         try:

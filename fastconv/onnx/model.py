@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from .errors import ModelError
 from .feeds import arrange
 from .reader import read
 
-__all__ = ["Model", "load"]
+__all__ = ["Model", "Timing", "load"]
 
 
 def load(path_or_bytes: str | os.PathLike[str] | bytes) -> Model:
@@ -48,6 +49,26 @@ def load(path_or_bytes: str | os.PathLike[str] | bytes) -> Model:
     return Model(path_or_bytes)
 
 
+class Timing(NamedTuple):
+    """What a node took.
+
+    Attributes
+    ----------
+    name, op : str
+    activation : str, tuple or None
+        What its store does beyond the operator.
+    native : bool
+        Whether fastconv has code for it; the `onnx` package's reference runs the others.
+    seconds : float
+    """
+
+    name: str
+    op: str
+    activation: Any
+    native: bool
+    seconds: float
+
+
 class Model:
     """A network from an ONNX file; made by `load`. Threads may share one.
 
@@ -74,11 +95,9 @@ class Model:
         self.graph = executor.graph
 
     def _compile(self, graph: Any) -> Executor:
-        try:
+        with self._named_errors():
             optimise(graph)
             return Executor(graph)
-        except GraphError as error:
-            raise ModelError(f"{self.name}: {error}") from error
 
     def run(self, feeds: Mapping[str, Any]) -> list[Any]:
         """Run the network.
@@ -102,11 +121,47 @@ class Model:
         """
         executor, inputs = self._for(feeds)
         arrays = arrange(self.name, inputs, feeds)
-        try:
+        with self._named_errors():
             results = executor.run(arrays)
+        return [_own(result, arrays) for result in results]
+
+    def profile(self, feeds: Mapping[str, Any], rounds: int = 10) -> list[Timing]:
+        """Time each node that runs.
+
+        Parameters
+        ----------
+        feeds : mapping of str to array_like
+            As for `run`.
+        rounds : int
+            Runs behind a first one that does not count; each node's fastest is kept.
+
+        Returns
+        -------
+        list of Timing
+            In the order in which the nodes run.
+
+        Raises
+        ------
+        ValueError, TypeError, ModelError
+            As `run`.
+        """
+        executor, inputs = self._for(feeds)
+        arrays = arrange(self.name, inputs, feeds)
+        with self._named_errors():
+            runs = [executor.profile(arrays) for _ in range(rounds + 1)][1:]
+        return [
+            Timing(node.name, node.op, node.attributes.get("activation"),
+                   operation.kernel is not None, min(run[at][1] for run in runs))
+            for at, (operation, _) in enumerate(runs[0]) for node in (operation.node,)
+        ]
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Errors of the graph as errors of this file."""
+        try:
+            yield
         except GraphError as error:
             raise ModelError(f"{self.name}: {error}") from error
-        return [_own(result, arrays) for result in results]
 
     def _for(self, feeds: Any) -> tuple[Executor, list[Value]]:
         """The executor for these feeds: defaults that are fed are inputs, the others constants."""

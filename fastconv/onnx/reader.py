@@ -57,14 +57,14 @@ def read(source: str | os.PathLike[str] | bytes, name: str, fed: frozenset[str] 
     Raises
     ------
     ModelError
-        When the file is missing, damaged, no valid model, older than opset 6 or needs operators
-        that nobody here can run.
+        When the file is missing, damaged, no valid model, older than opset 6 with operators that
+        changed since, or needs some that nobody here can run.
     """
     onnx = library()
     with _errors_of(name):
         proto = _parse(onnx, source, name)
         proto = _inline(onnx, proto)
-        opsets = _opsets(proto, name)
+        opsets = _opsets(onnx, proto, name)
         skeleton = _skeleton(onnx, proto)
         types = _check_and_infer(onnx, skeleton)
         defaults = {t.name for t in proto.graph.initializer}
@@ -123,14 +123,27 @@ def _inline(onnx: Any, proto: Any) -> Any:
     return onnx.inliner.inline_local_functions(proto)
 
 
-def _opsets(proto: Any, name: str) -> dict[str, int]:
+def _opsets(onnx: Any, proto: Any, name: str) -> dict[str, int]:
+    """Versions by domain; an old one counts as the oldest where that changed nothing."""
     opsets = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in proto.opset_import}
-    if opsets.get("", OLDEST_OPSET) < OLDEST_OPSET:
-        raise ModelError(
-            f"{name}: opset {opsets['']} is too old; {OLDEST_OPSET} and newer can be run "
-            "(onnx.version_converter raises it)"
-        )
+    given = opsets.get("", OLDEST_OPSET)
+    if given < OLDEST_OPSET:
+        if not all(_is_unchanged(onnx, node, given) for node in proto.graph.node):
+            raise ModelError(
+                f"{name}: opset {given} is too old; {OLDEST_OPSET} and newer can be run "
+                "(onnx.version_converter raises it)"
+            )
+        opsets[""] = OLDEST_OPSET
     return opsets
+
+
+def _is_unchanged(onnx: Any, node: Any, opset: int) -> bool:
+    """Whether an operator means the same in an old opset and in the oldest that can be run."""
+    if node.domain not in ("", "ai.onnx"):
+        return True
+    versions = {onnx.defs.get_schema(node.op_type, version).since_version
+                for version in (opset, OLDEST_OPSET)}
+    return len(versions) == 1 and not any(attribute.HasField("g") for attribute in node.attribute)
 
 
 # --- the skeleton ---------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Each pass does its one thing, and leaves what the graph computes as it was."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,91 @@ def test_a_convolution_that_others_read_keeps_its_weights(rng, constant):
     check(graph, passes.fold_batch_norms, ["Conv", "BatchNormalization"], rng)
 
 
+def test_constants_go_into_the_bias(rng, constant):
+    x, a, y = map(value, "xay")
+    nodes = [conv(constant, x, a), Node("Add", [constant(3, 1, 1), a], [y])]
+    check(Graph([x], [y], nodes), passes.fold_biases, ["Conv"], rng)
+
+
+def test_constants_go_into_the_bias_behind_a_residual(rng, constant):
+    x, a, b, y = map(value, "xaby")
+    nodes = [conv(constant, x, a), Node("Add", [a, x], [b]), Node("Add", [b, constant(1)], [y])]
+    graph = Graph([x], [y], nodes)
+    check(graph, passes.fuse_residuals, ["Conv", "Add"], rng)
+    check(graph, passes.fold_biases, ["Conv"], rng)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 3, 6, 1)])
+def test_constants_for_pixels_stay(rng, constant, shape):
+    x, a, y = map(value, "xay")
+    nodes = [conv(constant, x, a), Node("Add", [a, constant(*shape)], [y])]
+    check(Graph([x], [y], nodes), passes.fold_biases, ["Conv", "Add"], rng)
+
+
+def number(of):
+    return Value(str(of), constant=np.array([of], np.float32))
+
+
+def hard(x, h):
+    """clip(x + 3, 0, 6), and values for what is made of it."""
+    a = value("a")
+    clip = {"min": 0.0, "max": 6.0}
+    return [Node("Add", [x, number(3)], [a]), Node("Clip", [a], [h], clip)]
+
+
+SPELLINGS = {
+    "at the end": lambda x, h, b, y: [Node("Mul", [x, h], [b]), Node("Div", [b, number(6)], [y])],
+    "of the clip": lambda x, h, b, y: [Node("Div", [h, number(6)], [b]), Node("Mul", [b, x], [y])],
+    "of x": lambda x, h, b, y: [Node("Mul", [number(1 / 6), x], [b]), Node("Mul", [b, h], [y])],
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_hard_swishes_are_recognised(rng, spelling):
+    x, h, b, y = map(value, "xhby")
+    graph = Graph([x], [y], hard(x, h) + SPELLINGS[spelling](x, h, b, y))
+    check(graph, passes.recognise_hard_activations, ["HardSwish"], rng)
+
+
+def test_hard_swishes_of_products_are_recognised(rng):
+    x, z, h, b, y = map(value, "xzhby")
+    nodes = [Node("Mul", [x, x], [z]), *hard(z, h), *SPELLINGS["at the end"](z, h, b, y)]
+    check(Graph([x], [y], nodes), passes.recognise_hard_activations, ["Mul", "HardSwish"], rng)
+
+
+def test_a_rounded_sixth_is_kept(rng):
+    x, h, b, y = map(value, "xhby")
+    nodes = [*hard(x, h), Node("Mul", [x, h], [b]), Node("Mul", [b, number(0.16662598)], [y])]
+    graph = Graph([x], [y], nodes)
+    check(graph, passes.recognise_hard_activations, ["HardSwish", "Mul"], rng)
+    assert graph.nodes[1].constant(1) == np.float32(6 * float(np.float32(0.16662598)))
+
+
+def test_hard_sigmoids_are_recognised(rng):
+    x, h, y = map(value, "xhy")
+    graph = Graph([x], [y], [*hard(x, h), Node("Div", [h, number(6)], [y])])
+    check(graph, passes.recognise_hard_activations, ["HardSigmoid"], rng)
+
+
+def test_other_products_stay(rng):
+    x, h, s, y = map(value, "xhsy")
+    nodes = [*hard(x, h), Node("Sigmoid", [x], [s]), Node("Mul", [s, h], [y])]
+    check(Graph([x], [y], nodes), passes.recognise_hard_activations,
+          ["Add", "Clip", "Sigmoid", "Mul"], rng)
+
+
+def test_threads_share_an_executor(rng, constant):
+    x, a, b, y = map(value, "xaby")
+    nodes = [conv(constant, x, a), Node("Relu", [a], [b]), Node("Add", [b, x], [y])]
+    executor = Executor(Graph([x], [y], nodes))
+    feeds = [rng.standard_normal(SHAPE).astype(np.float32) for _ in range(16)]
+    alone = [executor.run([feed])[0] for feed in feeds]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda feed: executor.run([feed])[0], feeds * 8))
+    for result, exact in zip(together, alone * 8, strict=True):
+        np.testing.assert_array_equal(result, exact)
+
+
 def test_activations_and_residuals_go_into_the_store(rng, constant):
     x, a, b, y = map(value, "xaby")
     nodes = [conv(constant, x, a), Node("Add", [a, x], [b]), Node("Relu", [b], [y])]
@@ -73,6 +160,12 @@ def test_activations_and_residuals_go_into_the_store(rng, constant):
     check(graph, passes.fuse_residuals, ["Conv", "Relu"], rng)
     check(graph, passes.fuse_activations, ["Conv"], rng)
     assert graph.nodes[0].attributes["activation"] == "relu"
+
+
+def test_few_channels_take_no_long_activation(rng, constant):
+    x, a, y = map(value, "xay")
+    nodes = [conv(constant, x, a), Node("Sigmoid", [a], [y])]
+    check(Graph([x], [y], nodes), passes.fuse_activations, ["Conv", "Sigmoid"], rng)
 
 
 def test_a_residual_made_later_is_waited_for(rng, constant):

@@ -17,7 +17,6 @@ from onnx.backend.test.runner import Runner  # noqa: E402
 
 from fastconv.onnx import backend  # noqa: E402
 
-OLD = "of opset 1"
 RANDOM = "random numbers: the reference's are others each time, too"
 REFERENCE = "the reference evaluator gives no or another result, too"
 # Case -> why it is left out.
@@ -32,9 +31,6 @@ EXCEPTIONS = {
     "test_gradient_of_add_and_mul": REFERENCE,
     "test_if_opt": REFERENCE,
     "test_loop16_seq_none": REFERENCE,
-    "test_not_2d": OLD,
-    "test_not_3d": OLD,
-    "test_not_4d": OLD,
     "test_scan_sum": REFERENCE,
     "test_scatter_with_axis": REFERENCE,
     "test_scatter_without_axis": REFERENCE,

@@ -23,7 +23,7 @@ from ..ir import Node
 
 __all__ = [
     "ANY", "FLOATS", "TABLE", "Entry", "axes_argument", "empty_like", "in_memory_order", "integers",
-    "operator", "result_in",
+    "operator",
 ]
 
 Kernel = Callable[..., Any]
@@ -82,14 +82,6 @@ def axes_argument(node: Node, name: str, given: Any) -> tuple[int, ...] | None:
 def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
     """A new array of x's shape and order of memory."""
     return np.empty_like(x, dtype, order="K", subok=False)
-
-
-def result_in(result: Any, out: np.ndarray | None) -> Any:
-    """`result`, copied into `out` where that is given."""
-    if out is None:
-        return result
-    np.copyto(out, result)
-    return out
 
 
 def in_memory_order(x: np.ndarray) -> tuple[int, ...]:

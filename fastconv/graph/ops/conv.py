@@ -80,17 +80,14 @@ class Convolution:
             self.prepared = conv.prepare_conv(weight, bias, transposed=transposed,
                                               **self.arguments)
 
-    def __call__(self, x, weight, bias=None, residual=None, *, out=None):
+    def __call__(self, x, weight, bias=None, residual=None):
         x = x.transpose(self.to_last)
         residual = None if residual is None else residual.transpose(self.to_last)
-        out = None if out is None else out.transpose(self.to_last)
         if self.prepared is not None:
-            result = self.prepared(x, residual, out)
+            result = self.prepared(x, residual)
         else:
-            result = getattr(conv, self.op)(x, weight, bias, residual=residual, out=out,
-                                            **self.arguments)
+            result = getattr(conv, self.op)(x, weight, bias, residual=residual, **self.arguments)
         return result.transpose(self.to_first)
-
 
 
 class SamePadded:
@@ -107,9 +104,8 @@ class SamePadded:
             self.made[padding] = self.make(padding=padding)
         return self.made[padding]
 
-    def __call__(self, x, *others, out=None):
-        return self.of(x)(x, *others, out=out)
-
+    def __call__(self, x, *others):
+        return self.of(x)(x, *others)
 
 
 def _weights(node: Node) -> tuple[int | None, Any, Any]:
@@ -199,10 +195,10 @@ class FittedTranspose(SamePadded):
             self.made[padding] = self.make(padding=padding)
         return self.made[padding]
 
-    def __call__(self, x, *others, out=None):
+    def __call__(self, x, *others):
         if is_negative(self._padding(x)):
             return NotImplemented
-        return super().__call__(x, *others, out=out)
+        return super().__call__(x, *others)
 
 
 @operator("Gemm", dtypes=FLOATS)
@@ -217,12 +213,10 @@ def gemm(node: Node) -> Kernel | None:
         if node.input(2) is None or bias is not None:
             scaled = weight if alpha == 1 else weight * weight.dtype.type(alpha)
             bias = None if bias is None else bias * bias.dtype.type(beta)
-            return FullyConnected(scaled, bias, get("transA", 0), get("activation"))
-    if get("activation"):
-        return None
+            return FullyConnected(scaled, bias, get("transA", 0))
 
-    def kernel(a, b, c=None, *, out=None):
-        product = np.matmul(a.T if get("transA") else a, b.T if get("transB") else b, out=out)
+    def kernel(a, b, c=None):
+        product = np.matmul(a.T if get("transA") else a, b.T if get("transB") else b)
         if alpha != 1:
             product *= product.dtype.type(alpha)
         if c is not None:
@@ -243,33 +237,22 @@ def _bias_row(c: Any, columns: int) -> np.ndarray | None:
 
 @operator("MatMul", dtypes=FLOATS)
 def matmul(node: Node) -> Kernel:
-    """MatMul: a fully connected layer where B is a constant matrix; beyond ONNX with a bias."""
+    """MatMul: a fully connected layer where B is a constant matrix."""
     b = node.constant(1)
     if b is not None and b.ndim == 2 and b.dtype in FLOATS:
-        return FullyConnected(b.T, node.constant(2), False, node.attributes.get("activation"))
-
-    def kernel(a, b, *, out=None):
-        return np.matmul(a, b, out=out)
-
-    return kernel
+        return FullyConnected(b.T)
+    return np.matmul
 
 
 class FullyConnected:
     """Rows of features times a constant matrix: a 1-wide convolution, its batch the rows."""
 
-    def __init__(self, weight, bias, transposed, activation) -> None:
+    def __init__(self, weight, bias=None, transposed=False) -> None:
         self.outputs, self.transposed = weight.shape[0], transposed
-        self.op = conv.prepare_conv(np.ascontiguousarray(weight)[:, :, None], bias,
-                                    activation=activation)
+        self.op = conv.prepare_conv(np.ascontiguousarray(weight)[:, :, None], bias)
 
-    def __call__(self, a, *_, out=None):
+    def __call__(self, a, *_):
         if self.transposed:
             a = a.T
-        shape = (*a.shape[:-1], self.outputs)
         rows = a.reshape(-1, a.shape[-1], 1) if a.size else np.zeros((0, a.shape[-1], 1), a.dtype)
-        if out is None:
-            return self.op(rows).reshape(shape)
-        flat = out.view()
-        flat.shape = (-1, self.outputs, 1)
-        self.op(rows, out=flat)
-        return out
+        return self.op(rows).reshape(*a.shape[:-1], self.outputs)

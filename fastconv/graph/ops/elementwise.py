@@ -12,7 +12,7 @@ from fastconv._engine import elementwise
 from fastconv.functional._check import parse_activation
 
 from ..ir import Node
-from ._entry import FLOATS, Kernel, empty_like, operator, result_in
+from ._entry import FLOATS, Kernel, empty_like, operator
 
 __all__ = ["fusable_activation"]
 
@@ -68,18 +68,16 @@ def activation(node: Node) -> Kernel | None:
         return None
     kind, alpha, beta = parse_activation(node.op, settings)
 
-    def kernel(x, *_, out=None):
-        out = empty_like(x) if out is None else out
-        return elementwise.map(x, x.dtype, out, activation=kind, alpha=alpha, beta=beta)
+    def kernel(x, *_):
+        return elementwise.map(x, x.dtype, empty_like(x), activation=kind, alpha=alpha, beta=beta)
 
     return kernel
 
 
 def _any_hardsigmoid(slope: float, offset: float) -> Kernel:
-    def kernel(x, *, out=None):
-        out = empty_like(x) if out is None else out
+    def kernel(x):
         center, scale, shift = (np.array([v], x.dtype) for v in (0, slope, offset))
-        return elementwise.map(x, x.dtype, out, center=center, scale=scale, shift=shift,
+        return elementwise.map(x, x.dtype, empty_like(x), center=center, scale=scale, shift=shift,
                                activation="clip", alpha=0.0, beta=1.0)
 
     return kernel
@@ -89,15 +87,14 @@ def _any_hardsigmoid(slope: float, offset: float) -> Kernel:
 def prelu(node: Node) -> Kernel:
     """PRelu; slopes for one axis by the engine."""
 
-    def kernel(x, slope, *, out=None):
-        out = empty_like(x) if out is None else out
+    def kernel(x, slope):
         if node.version < 7 and slope.size > 1:  # then the channels', now of the last axes
             slope = slope.reshape(-1, *(1,) * (x.ndim - 2))
         axis = _only_axis(x, slope)
         if axis is None:
-            return result_in(np.where(x < 0, x * slope, x), out)
+            return np.where(x < 0, x * slope, x)
         table = np.array(slope.reshape(-1), x.dtype)
-        return elementwise.map(x, x.dtype, out, channel_axis=axis, slope=table)
+        return elementwise.map(x, x.dtype, empty_like(x), channel_axis=axis, slope=table)
 
     return kernel
 
@@ -123,8 +120,7 @@ _UFUNCS = {
 @operator(*_UFUNCS, dtypes=FLOATS)
 def of_one(node: Node) -> Kernel:
     """A function of one number."""
-    function = _UFUNCS[node.op]
-    return lambda x, *, out=None: function(x, out=out)
+    return _UFUNCS[node.op]
 
 
 _FLOAT_BINARY = {"Div": np.divide, "Pow": np.power}
@@ -139,11 +135,13 @@ def of_two(node: Node) -> Kernel | None:
         return None
     function = (_BINARY | _FLOAT_BINARY)[node.op]
     square = node.op == "Pow" and node.constant(1) is not None and np.all(node.constant(1) == 2)
-    affine = _AFFINE.get(node.op)
+    affine, commutes = _AFFINE.get(node.op), node.op in ("Add", "Mul")
 
     def kernel(x, y):
         if x.dtype != y.dtype:
             return NotImplemented
+        if commutes and x.size < y.size:
+            x, y = y, x
         if square and y.size == 1:
             return np.square(x).reshape(np.broadcast_shapes(x.shape, y.shape))
         if affine and x.dtype in FLOATS and x.size >= _LARGE:
@@ -157,15 +155,15 @@ def of_two(node: Node) -> Kernel | None:
 
 # Smaller arrays are done by NumPy before the engine has looked at their strides.
 _LARGE = 4096
-# Operators as scale and shift: which of the two the second operand is, and what the other is.
-_AFFINE = {"Add": lambda y: (np.ones_like(y), y), "Mul": lambda y: (y, np.zeros_like(y))}
+# Operators as (x - center) * scale + shift, the second operand being one of the three.
+_AFFINE = {"Sub": "center", "Mul": "scale", "Add": "shift"}
 
 
-def _map_affine(affine, x, y, axis):
+def _map_affine(place, x, y, axis):
     table = np.ascontiguousarray(y.reshape(-1))
-    scale, shift = affine(table)
-    return elementwise.map(x, x.dtype, empty_like(x), channel_axis=axis,
-                           center=np.zeros_like(table), scale=scale, shift=shift)
+    tables = {"center": np.zeros_like(table), "scale": np.ones_like(table),
+              "shift": np.zeros_like(table), place: table}
+    return elementwise.map(x, x.dtype, empty_like(x), channel_axis=axis, **tables)
 
 
 @operator("Sum", dtypes=FLOATS)

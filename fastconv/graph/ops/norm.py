@@ -23,10 +23,9 @@ def batch_normalization(node: Node) -> Kernel | None:
         return None
     eps, activation = get("epsilon", 1e-5), get("activation")
 
-    def kernel(x, scale, bias, mean, variance, *, out=None):
-        out = empty_like(x) if out is None else out
+    def kernel(x, scale, bias, mean, variance):
         return norm.batch_norm(x, mean, variance, scale, bias, eps=eps, activation=activation,
-                               out=out)
+                               out=empty_like(x))
 
     return kernel
 
@@ -78,9 +77,8 @@ def local_response_normalization(node: Node) -> Kernel | None:
         return None
     numbers = (get("alpha", 1e-4), get("beta", 0.75), get("bias", 1.0))
 
-    def kernel(x, *, out=None):
-        out = empty_like(x) if out is None else out
-        return norm.local_response_norm(x, size, *numbers, out=out)
+    def kernel(x):
+        return norm.local_response_norm(x, size, *numbers, out=empty_like(x))
 
     return kernel
 

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from ..ir import Node
-from ._entry import FLOATS, Kernel, integers, operator
+from ._entry import FLOATS, Kernel, in_memory_order, integers, operator
 
 # Place in the input of output places o; n, m are the sizes of input and output.
 _COORDINATES = {
@@ -70,7 +70,11 @@ def _resize(x, scales, sizes, mode, coordinates, nearest, steepness):
         sizes = tuple(math.floor(n * s) for n, s in zip(x.shape, scales, strict=True))
     else:
         scales = tuple(m / n for n, m in zip(x.shape, sizes, strict=True))
-    for axis, (n, m, scale) in enumerate(zip(x.shape, sizes, scales, strict=True)):
+    # the lines of the longest steps first, so that those picked are long pieces of memory
+    order = in_memory_order(x)
+    x = x.transpose(order)
+    for axis, place in enumerate(order):
+        n, m, scale = x.shape[axis], sizes[place], scales[place]
         if n == m and scale == 1:
             continue
         places = _COORDINATES[coordinates](np.arange(m, dtype=np.float64), float(scale), n, m)
@@ -79,7 +83,7 @@ def _resize(x, scales, sizes, mode, coordinates, nearest, steepness):
             x = np.take(x, lines, axis)
         else:
             x = _weigh(x, axis, places, mode, steepness)
-    return x
+    return x.transpose(np.argsort(order))
 
 
 def _weigh(x, axis, places, mode, steepness):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..executor import Operation
+from ..executor import Operation, is_native
 from ..ir import Graph, Node, Value
 from ..ops import FLOATS
 
-__all__ = ["fold_batch_norms", "fold_constants"]
+__all__ = ["fold_batch_norms", "fold_biases", "fold_constants"]
 
 _RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike",
                      "Multinomial", "Bernoulli", "Dropout"})
@@ -67,7 +67,7 @@ def _takes_scale(graph: Graph, norm: Node, conv: Node, consumers) -> bool:
     weights = [conv.constant(1), *(norm.constant(index) for index in range(1, 5))]
     bias = conv.input(2) is None or conv.constant(2) is not None
     return (
-        conv.op == "Conv" and not conv.domain and not norm.domain and alone and bias
+        conv.op == "Conv" and is_native(conv) and not norm.domain and alone and bias
         and all(w is not None and w.dtype in FLOATS for w in weights)
         and not norm.attributes.get("training_mode", 0) and not any(norm.outputs[1:])
     )
@@ -88,3 +88,56 @@ def _put_into(norm: Node, conv: Node) -> None:
         Value(f"{name}.weight", constant=scaled.astype(dtype)),
         Value(f"{name}.bias", constant=shifted.astype(dtype)),
     ]
+
+
+def fold_biases(graph: Graph) -> None:
+    """Add constants, one for each channel, to the bias of the convolutions before them."""
+    producers, consumers = graph.producers(), graph.consumers()
+    kept = []
+    for node in graph.nodes:
+        found = _bias_of(graph, node, producers, consumers)
+        if found is None:
+            kept.append(node)
+            continue
+        conv, bias = found
+        conv.inputs[2:3] = [Value(f"{node.output.name}.bias", constant=bias)]
+        conv.outputs[0] = node.output
+        producers[node.output] = conv
+    graph.nodes = kept
+
+
+def _bias_of(graph: Graph, node: Node, producers, consumers) -> tuple[Node, np.ndarray] | None:
+    """The convolution into which an addition can go, and its new bias."""
+    if node.op != "Add" or node.domain or len(node.inputs) != 2:
+        return None
+    for before, added in (node.inputs, node.inputs[::-1]):
+        conv = producers.get(before)
+        if conv is None or added is None or not _takes_bias(graph, node, conv, consumers):
+            continue
+        row = _one_per_channel(conv, added.constant)
+        if row is not None:
+            old = conv.constant(2)
+            return conv, row if old is None else (old + row.astype(np.float64)).astype(row.dtype)
+    return None
+
+
+def _takes_bias(graph: Graph, add: Node, conv: Node, consumers) -> bool:
+    return (
+        conv.op in ("Conv", "ConvTranspose") and is_native(conv)
+        and consumers[conv.output] == [add] and conv.output not in graph.outputs
+        and "activation" not in conv.attributes and conv.constant(1) is not None
+        and (conv.input(2) is None or conv.constant(2) is not None)
+    )
+
+
+def _one_per_channel(conv: Node, added: np.ndarray | None) -> np.ndarray | None:
+    """`added` as a bias, None unless it is constant and has one number for each channel."""
+    weight = conv.constant(1)
+    if not isinstance(added, np.ndarray) or added.dtype != weight.dtype:
+        return None
+    groups = conv.attributes.get("group", 1)
+    channels = weight.shape[0] if conv.op == "Conv" else weight.shape[1] * groups
+    sizes = (*(1,) * (weight.ndim - added.ndim), *added.shape)
+    if len(sizes) != weight.ndim or added.size != sizes[1] or sizes[1] not in (1, channels):
+        return None
+    return np.broadcast_to(added.reshape(-1), channels).copy()
