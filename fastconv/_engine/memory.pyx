@@ -79,7 +79,7 @@ cdef void return_workspace(Buffer buffer):
         shelved -= (<Buffer> shelf.pop(0)).size
 
 
-# Results that are kept: smaller ones the C library keeps itself, larger ones are worth their faults.
+# Results that are kept: the C library keeps smaller ones, larger ones take long enough as it is.
 cdef Py_ssize_t KEPT_LEAST = 64 << 10
 cdef Py_ssize_t KEPT_MOST = 16 << 20
 # What is kept of them at most.

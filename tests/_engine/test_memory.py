@@ -194,7 +194,8 @@ def test_tracemalloc_sees_results():
     del y
     without = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert x.nbytes <= with_result - without < 1.1 * x.nbytes
+    # Memory that an earlier result of up to twice the size left may serve.
+    assert x.nbytes <= with_result - without < 2.1 * x.nbytes
 
 
 def test_results_do_not_share_memory(rng):
