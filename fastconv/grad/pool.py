@@ -10,8 +10,9 @@ import numpy as np
 
 from .._engine import elementwise, pool_gradient
 from ..functional._arguments import is_sequence, shape_tuple
-from ..functional._check import as_array, compute_dtype, pool_geometry
+from ..functional._check import as_array, compute_dtype, flag, pool_geometry
 from ..functional.pool import _fitted_geometry, _plan_avg
+from ._convolutions import remembered
 
 __all__ = [
     "adaptive_avg_pool1d_input",
@@ -205,8 +206,7 @@ def _check_result(op, name, array, shape):
 
 def _max_pool(op, input_size, indices, grad_output, layout):
     size = _input_size(op, input_size)
-    # A pool of windows of one: only the axes count.
-    axes = pool_geometry(op, _nd(op), size, 1, 1, 0, 1, False, layout)
+    axes = remembered(_axes, op, _nd(op), size, layout)
     grad_output = as_array(op, "grad_output", grad_output)
     indices = as_array(op, "indices", indices)
     if indices.dtype.kind not in "iu":
@@ -231,6 +231,16 @@ def _max_pool(op, input_size, indices, grad_output, layout):
     return out
 
 
+def _axes(op, nd, size, layout):
+    """The geometry of a pool of windows of one, of which only the axes count."""
+    return pool_geometry(op, nd, size, 1, 1, 0, 1, False, layout)
+
+
+def _window_plan(op, nd, size, arguments, *flags):
+    """What the pool itself plans; the flags come as 0 and 1, for no bool is remembered."""
+    return _plan_avg(op, nd, size, arguments, tuple(map(bool, flags)))
+
+
 def _check_axes(op, axes, name, shape):
     """The batch and channel axes of a pool's result are those of its input."""
     wanted = axes._replace(out_size=_spatial(axes, shape)).out_shape
@@ -250,7 +260,9 @@ def _spatial(axes, shape):
 
 def _avg_pool(op, input_size, grad_output, arguments, flags):
     size = _input_size(op, input_size)
-    geometry, settings = _plan_avg(op, _nd(op), size, arguments, flags)
+    names = "ceil_mode", "count_include_pad"
+    flags = [int(flag(op, name, value)) for name, value in zip(names, flags, strict=True)]
+    geometry, settings = remembered(_window_plan, op, _nd(op), size, arguments, *flags)
     grad_output = as_array(op, "grad_output", grad_output)
     _check_result(op, "grad_output", grad_output, geometry.out_shape)
     return _mean_pool(
@@ -265,7 +277,7 @@ def _avg_pool(op, input_size, grad_output, arguments, flags):
 def _adaptive_avg_pool(op, input_size, grad_output, layout):
     size = _input_size(op, input_size)
     nd = _nd(op)
-    axes = pool_geometry(op, nd, size, 1, 1, 0, 1, False, layout)
+    axes = remembered(_axes, op, nd, size, layout)
     grad_output = as_array(op, "grad_output", grad_output)
     _check_axes(op, axes, "grad_output", grad_output.shape)
     geometry = _fitted_geometry(op, nd, size, _spatial(axes, grad_output.shape), layout)

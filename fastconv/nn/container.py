@@ -96,6 +96,14 @@ class Sequential(_Layers):
             grad = layer.backward(grad)
         return grad
 
+    def backward_parameters(self, grad):
+        """Go back through the layers, the first of which needs no gradient of x."""
+        layers = list(self)
+        for layer in reversed(layers[1:]):
+            grad = layer.backward(grad)
+        for layer in layers[:1]:
+            layer.backward_parameters(grad)
+
 
 class Concat(_Layers):
     """Branches beside each other, their results joined along the channels.
@@ -131,10 +139,19 @@ class Concat(_Layers):
 
     def backward(self, grad):
         """Return the gradient of x, the sum over branches of theirs."""
+        return sum(branch.backward(part) for branch, part in self._parts(grad))
+
+    def backward_parameters(self, grad):
+        """Go back through all branches."""
+        for branch, part in self._parts(grad):
+            branch.backward_parameters(part)
+
+    def _parts(self, grad):
+        """Return each branch with its channels of the gradient."""
         (widths,) = self.recall()
         grad = as_array("Concat", "grad", grad)
         parts = np.split(grad, np.cumsum(widths)[:-1], self.axis)
-        return sum(branch.backward(part) for branch, part in zip(self, parts, strict=True))
+        return zip(self, parts, strict=True)
 
     def extra_repr(self):
         """Return the axis where it is not the default."""
@@ -171,10 +188,19 @@ class Residual(Module):
 
     def backward(self, grad):
         """Return the gradient of x, the sum of both ways."""
-        if self.activation is not None:
-            grad = self.activation.backward(grad)
+        grad = self._before_activation(grad)
         past = grad if self.shortcut is None else self.shortcut.backward(grad)
         return self.body.backward(grad) + past
+
+    def backward_parameters(self, grad):
+        """Go back both ways."""
+        grad = self._before_activation(grad)
+        for way in (self.shortcut, self.body):
+            if way is not None:
+                way.backward_parameters(grad)
+
+    def _before_activation(self, grad):
+        return grad if self.activation is None else self.activation.backward(grad)
 
 
 def _check_layer(op, name, layer):

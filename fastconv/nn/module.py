@@ -184,6 +184,30 @@ class Module:
         """
         raise NotImplementedError(f"{type(self).__name__}: backward is not defined")
 
+    def backward_parameters(self, grad):
+        """Go back as `backward`, for the gradients of the parameters alone.
+
+        Training needs no more. The gradient with respect to the input is not returned, and where
+        the layer that meets the input can do without, not computed; all others have the same bits.
+
+        Parameters
+        ----------
+        grad : array_like
+            As for `backward`.
+
+        Raises
+        ------
+        RuntimeError
+            As `backward`.
+        """
+        self.backward(grad)
+
+    def __init_subclass__(cls, **options):
+        # Who writes a new `backward` must not be gone past by a base's way around its own.
+        super().__init_subclass__(**options)
+        if "backward" in vars(cls) and "backward_parameters" not in vars(cls):
+            cls.backward_parameters = Module.backward_parameters
+
     def __call__(self, *inputs, **options):
         """Run `forward`, recorded for `backward` in training mode."""
         return memory.run(self, inputs, options)

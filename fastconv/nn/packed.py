@@ -61,6 +61,14 @@ class PackedLayer(ParameterLayer):
 
     def backward(self, grad):
         """Return the gradient of x; add those of weight and bias to `gradients`."""
+        return self.input_gradient(*self._backward_parameters(grad))
+
+    def backward_parameters(self, grad):
+        """Add the gradients of weight and bias to `gradients`."""
+        self._backward_parameters(grad)
+
+    def _backward_parameters(self, grad):
+        """Do that; return x and the gradient of the result before the activation."""
         x, seen = self.recall()
         grad = self.cast(grad, "grad")
         step = step_apart(type(self).__name__, self.activation)
@@ -71,7 +79,7 @@ class PackedLayer(ParameterLayer):
         self.add_gradient("weight", self.weight_gradient(x, grad))
         if self.bias is not None:
             self.add_gradient("bias", self.bias_gradient(grad))
-        return self.input_gradient(x, grad)
+        return x, grad
 
     def _run(self, x):
         if self.training:

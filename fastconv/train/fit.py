@@ -1,6 +1,6 @@
 """The training loop.
 
-    for every epoch:   batches --> model --> loss --> model.backward --> optimiser.step
+    for every epoch:   batches --> model --> loss --> model.backward_parameters --> optimiser.step
                        validation --> history --> best weights --> checkpoint
 
 What is random in an epoch (order, transforms, dropout) is drawn from a generator that starts anew
@@ -142,7 +142,7 @@ class _Training:
             value, gradient = self.loss(results, targets)
             mean.add(results, targets, value)
             self.optimiser.zero_grad()
-            self.model.backward(gradient)
+            self.model.backward_parameters(gradient)
             self.optimiser.step()
         return mean.figures()
 

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -132,6 +133,69 @@ def test_no_reference_is_kept(algorithm, rng):
             fastconv.conv2d(x, weight, bias[:3], residual=residual, out=out, **options)
     gc.collect()
     assert [sys.getrefcount(array) for array in arrays] == before
+
+
+RESULTS = """
+import resource
+import numpy as np
+import fastconv
+
+def used():
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return pages * resource.getpagesize()
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def chain(x):
+    for _ in range(5):
+        x = fastconv.relu(x)
+
+x = np.ones((64, 6, 28, 28), np.float32)
+chain(x)
+first = faults()
+for _ in range(50):
+    chain(x)
+again = faults() - first
+before, wide = used(), np.ones(2 << 20, np.float32)
+results = [fastconv.relu(wide) for _ in range(40)]
+held = used() - before
+del results
+print(again, held, used() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/statm")
+def test_memory_of_results_serves_again_and_is_bounded(fresh_python):
+    """A chain of results of 1.2 MB, and 40 of 8 MiB at once."""
+    done = fresh_python("-c", RESULTS)
+    assert done.returncode == 0, done.stderr
+    faults, held, left = map(int, done.stdout.split())
+    assert faults < 250  # of 250 results with 294 pages each
+    assert held > 320 * MIB  # or nothing is seen of what comes back
+    assert left < 80 * MIB
+
+
+def test_a_view_holds_its_result(rng):
+    """Memory comes back when the last view is gone, not before."""
+    x = rng.standard_normal((1, 64, 64, 64)).astype(np.float32)
+    view = fastconv.relu(x)[:, 1::2]
+    for value in range(20):
+        fastconv.relu(np.full_like(x, value))
+    np.testing.assert_array_equal(view, np.maximum(x, 0)[:, 1::2])
+
+
+def test_tracemalloc_sees_results():
+    x = np.ones((64, 6, 28, 28), np.float32)
+    fastconv.relu(x)
+    tracemalloc.start()
+    y = fastconv.relu(x)
+    with_result = tracemalloc.get_traced_memory()[0]
+    del y
+    without = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    # Memory that an earlier result of up to twice the size left may serve.
+    assert x.nbytes <= with_result - without < 2.1 * x.nbytes
 
 
 def test_results_do_not_share_memory(rng):

@@ -130,6 +130,22 @@ def test_places_outside_the_input(bad, last):
 
 @pytest.mark.every_isa
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_avg_of_pairs_of_columns_to_the_bit(rows, dtype):
+    """Windows two wide that fill the width, of one to several vectors; rows may be left over."""
+    for outs in (1, 2, 5, 8, 14, 16, 17, 35, 64):
+        g = normal((2, 3, 4, outs), dtype)
+        g[..., ::3] = -0.0
+        mine = grad.avg_pool2d_input((2, 3, 4 * rows + rows // 2, 2 * outs), g, (rows, 2))
+        # Factor by factor, as the engine has it; a sum that begins with 0 knows no -0.
+        share = dtype(1 / rows) * dtype(0.5)
+        wanted = np.zeros_like(mine)
+        wanted[:, :, : 4 * rows] = (g * share + 0).repeat(rows, 2).repeat(2, 3)
+        assert mine.tobytes() == wanted.tobytes()
+
+
+@pytest.mark.every_isa
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("nd", [1, 2, 3])
 @pytest.mark.parametrize("settings", AVG_CASES, ids=str)

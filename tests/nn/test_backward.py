@@ -228,6 +228,65 @@ def test_backward_needs_a_forward_in_training_mode(make, shape, rng):
         module.backward(y)
 
 
+def gradients_after(module, x, grad, go_back):
+    """Return what one forward and one way back leave, by name; the state before comes back."""
+    state = module.state_dict()
+    module.zero_grad()
+    module(x)
+    go_back(grad)
+    module.load_state_dict(state)
+    layers = [layer for layer in module.modules() if hasattr(layer, "gradients")]
+    return [array.copy() for layer in layers for array in layer.gradients.values()]
+
+
+@each_layer
+def test_backward_parameters_gives_the_same_bits(make, shape, rng):
+    module = randomise(make(), rng)
+    x = rng.normal(size=shape)
+    grad = rng.normal(size=module(x).shape)
+    wanted = gradients_after(module, x, grad, module.backward)
+    found = gradients_after(module, x, grad, module.backward_parameters)
+    assert len(found) == len(wanted) == len(list(module.parameters()))
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(RuntimeError, match="each forward serves once"):
+        module.backward_parameters(grad)
+
+
+def test_backward_parameters_leaves_out_the_input_of_first_layers(rng):
+    left_out = []
+
+    def conv(name):
+        layer = nn.Conv2d(2, 2, 1)
+        whole = layer.input_gradient
+        vars(layer)["input_gradient"] = lambda x, grad: left_out.remove(name) or whole(x, grad)
+        left_out.append(name)
+        return layer
+
+    net = nn.Sequential(
+        nn.Residual(
+            nn.Concat(nn.Sequential(conv("first"), conv("second")), conv("beside")),
+            nn.Conv2d(2, 4, 1),
+            nn.ReLU(),
+        ),
+        nn.Conv2d(4, 1, 1),
+    )
+    y = net(rng.normal(size=(1, 2, 3, 3)))
+    assert net.backward_parameters(np.ones_like(y)) is None
+    assert left_out == ["first", "beside"]
+
+
+def test_backward_parameters_does_not_pass_a_backward_of_ones_own():
+    class Clipped(nn.Sequential):
+        def backward(self, grad):
+            return super().backward(np.clip(grad, -1, 1))
+
+    net = Clipped(nn.Linear(1, 1))
+    net(np.ones((1, 1)))
+    net.backward_parameters(np.full((1, 1), 5.0))
+    assert net[0].gradients["bias"] == [1]
+
+
 def test_forwards_without_backward_do_not_pile_up():
     net = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
     for _ in range(3):

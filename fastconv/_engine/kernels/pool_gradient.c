@@ -223,9 +223,48 @@ static void spread(const fc_pool_axis *width, int phase_count, const reach *phas
     }
 }
 
+/* Whether columns come in pairs with one output each, rows and slices have one at most, and all
+ * columns the same share: the usual pool of 2 x 2. */
+static int are_pairs(const fc_mean_gradient_args *a, int even) {
+    const fc_pool_axis *width = a->width, *height = a->height;
+    return even && a->slices.count == 1 && !height->fitted && height->kernel <= height->stride &&
+           !width->fitted && width->kernel == 2 && width->stride == 2 && width->before == 0 &&
+           width->size == 2 * width->outs;
+}
+
+/* There rows need no lines: every output goes to both its columns at once. */
+static void mean_pairs(const fc_mean_gradient_args *a) {
+    const real *depth_share = (const real *)a->depth_share, *row_share = (const real *)a->row_share;
+    const real factor = *(const real *)a->column_share;
+    const ptrdiff_t outs = a->width->outs, size = a->width->size, depth = a->slices.first;
+    for (ptrdiff_t h = a->row; h < a->row + a->rows; h++) {
+        const fc_pool_span rows = a->rows_of[h];
+        real *out = (real *)a->out + h * size;
+        if (rows.count == 0) {
+            memset(out, 0, size * sizeof(real));
+            continue;
+        }
+        const real *source = (const real *)a->grad + (depth * a->height->outs + rows.first) * outs;
+        const real share = depth_share[depth] * row_share[rows.first] * factor;
+        for (ptrdiff_t o = 0; o < outs; o += FC_LANES) {
+            const ptrdiff_t left = size - 2 * o;
+            vec sum = {0}; /* so that -0 becomes 0, as in other sums */
+            sum += load_upto(source + o, outs - o) * share;
+            store_upto(out + 2 * o, __builtin_shufflevector(sum, sum, FC_LOW), left);
+            if (left > FC_LANES)
+                store_upto(out + 2 * o + FC_LANES, __builtin_shufflevector(sum, sum, FC_HIGH),
+                           left - FC_LANES);
+        }
+    }
+}
+
 static void mean_planes(const fc_mean_gradient_args *a) {
     const ptrdiff_t length = fc_mean_line(a->width, 1, FC_LANES);
     const int even = even_shares(a);
+    if (are_pairs(a, even)) {
+        mean_pairs(a);
+        return;
+    }
     const int narrow = !a->width->fitted && a->width->outs > 1 && a->width->stride <= MOST_PHASES;
     const int phase_count = narrow ? (int)a->width->stride : 0;
     const real *line_of[FC_MEAN_HELD];
