@@ -12,6 +12,8 @@ import numpy as np
 
 cimport numpy as cnp
 
+from .arithmetic cimport round_up
+
 cnp.import_array()
 
 cdef extern from *:
@@ -21,8 +23,23 @@ cdef extern from *:
         void *p = NULL;
         return posix_memalign(&p, 64, size ? size : 64) ? NULL : p;
     }
+    /* Where a few pages of 2 MiB do for what else is hundreds, address look-ups get cheaper. */
+    #ifdef __linux__
+    #include <sys/mman.h>
+    #endif
+    enum { FC_HUGE_PAGE = 2 << 20 };
+    static void *fc_huge_alloc(size_t size) {
+        void *p = NULL;
+        if (posix_memalign(&p, FC_HUGE_PAGE, size)) return NULL;
+    #ifdef MADV_HUGEPAGE
+        madvise(p, size, MADV_HUGEPAGE);
+    #endif
+        return p;
+    }
     """
+    enum: FC_HUGE_PAGE
     void *fc_aligned_alloc(size_t size) nogil
+    void *fc_huge_alloc(size_t size) nogil
     void free(void *) nogil
 
 cdef extern from "Python.h":
@@ -144,7 +161,11 @@ cdef Result result_buffer(Py_ssize_t size):
     if best >= 0:
         spare = take_spare(best)
     else:
-        spare.data = <char *> fc_aligned_alloc(size)
+        if size > FC_HUGE_PAGE // 2:
+            spare.size = round_up(size, FC_HUGE_PAGE)
+            spare.data = <char *> fc_huge_alloc(spare.size)
+        else:
+            spare.data = <char *> fc_aligned_alloc(size)
         if spare.data == NULL:
             raise MemoryError(f"fastconv: {size} bytes of a result are not to be had")
     result.data, result.size = spare.data, spare.size
