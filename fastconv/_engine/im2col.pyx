@@ -18,8 +18,9 @@ from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
 from .im2col_block cimport Blocking, TapRange, Task, find_tap_ranges, finish, finite_flag_at
-from .im2col_block cimport gather_strip, locate_block, multiply, packed_group_bytes, packed_panel_at, panel_width
-from .im2col_block cimport point_at_result, point_into_input, point_into_strip
+from .im2col_block cimport gather_strip, locate_block, multiply, packed_group_bytes
+from .im2col_block cimport packed_panel_at, panel_width, point_at_result, point_into_input
+from .im2col_block cimport point_into_strip
 from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, fc_pack_args
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 

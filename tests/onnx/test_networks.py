@@ -66,7 +66,8 @@ FEEDS = {
 }
 
 
-# How far onnxruntime itself is from the same network in float64 (fastconv: 1.2e-5).
+# How far onnxruntime itself is from the same network in float64 (fastconv: 1.2e-5), which is
+# more than "highest" allows.
 THEIR_ERRORS = {"segment_selfie-mobilenetv3": 2.3e-4}
 
 
@@ -78,12 +79,11 @@ def test_onnxruntimes_numbers(name):
     options.log_severity_level, options.intra_op_num_threads = 3, 1
     wanted = runtime.InferenceSession(path, options).run(None, feeds)
     model = fastconv.onnx.load(path)
-    for precision, bound in (("high", 1e-3), ("highest", 1e-4)):
+    for precision, bound in (("high", 1e-3), ("highest", 1e-4 + THEIR_ERRORS.get(name, 0))):
         with fastconv.precision(precision):
             results = model.run(feeds)
         for result, exact in zip(results, wanted, strict=True):
             assert result.shape == exact.shape and result.dtype == exact.dtype
-            bound += THEIR_ERRORS.get(name, 0)
             assert abs(result - exact).max() <= bound * abs(exact).max()
 
 
