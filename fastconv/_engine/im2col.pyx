@@ -5,10 +5,11 @@
 
 A task owns a block of pixels and some panels of one group. It fills the pointer table once, then
 per panel runs the register tile over passes of at most 512 multiply-adds, and finishes the sums
-(bias, residual, activation) into the result. Kernel rows that lie in the padding for all pixels of a
-tile are left out: adding zeros moves no bit, unless a weight is infinite or NaN. Input whose channels are contiguous is read where it
-lies, taps outside it point at a row of zeros; any other input is first gathered, strip by strip,
-into zero-padded channels-last scratch that stays in the cache:
+(bias, residual, activation) into the result. Kernel rows that lie in the padding for all pixels of
+a tile are left out: adding zeros moves no bit, unless a weight is infinite or NaN. Input whose
+channels are contiguous is read where it lies, taps outside it point at a row of zeros; any other
+input is first gathered, strip by strip, into zero-padded channels-last scratch that stays in the
+cache:
 
     x --gather--> strip --pointers--> tile --> sums --finish--> out
     x ------------------- pointers--> tile --> sums --finish--> out      (channels contiguous)
