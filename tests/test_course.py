@@ -1,10 +1,9 @@
 """docs/course.md does what it says: its blocks run in order, and hold their figures by assertions.
 
 All blocks share one namespace, as in a reader's session. A block that takes minutes says so in its
-first line; those run with FASTCONV_SLOW=1 only.
+first line; those run where Fashion-MNIST is installed.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -70,7 +69,6 @@ def test_lesson(lesson, namespace, tmp_path, monkeypatch):
             block.run(namespace)
 
 
-@pytest.mark.skipif("FASTCONV_SLOW" not in os.environ, reason="takes minutes: FASTCONV_SLOW=1")
 @pytest.mark.skipif(
     not FASHION.exists(), reason="needs Fashion-MNIST: apt install dataset-fashion-mnist"
 )
