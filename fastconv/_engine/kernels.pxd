@@ -38,6 +38,8 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t residual_channel
         ptrdiff_t residual_pixel
 
+    enum: FC_CACHE_LINE
+
     ctypedef struct fc_gemm_args:
         int rows
         int vectors
@@ -52,6 +54,8 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t c_row
         const fc_finish_args *finish
         ptrdiff_t first
+        const char *ahead
+        ptrdiff_t ahead_lines
 
     ctypedef struct fc_pack_args:
         const char *weight

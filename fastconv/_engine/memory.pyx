@@ -12,34 +12,29 @@ import numpy as np
 
 cimport numpy as cnp
 
-from .arithmetic cimport round_up
-
 cnp.import_array()
 
 cdef extern from *:
     """
     #include <stdlib.h>
-    static void *fc_aligned_alloc(size_t size) {
-        void *p = NULL;
-        return posix_memalign(&p, 64, size ? size : 64) ? NULL : p;
-    }
     /* Where a few pages of 2 MiB do for what else is hundreds, address look-ups get cheaper. */
     #ifdef __linux__
     #include <sys/mman.h>
     #endif
-    enum { FC_HUGE_PAGE = 2 << 20 };
-    static void *fc_huge_alloc(size_t size) {
+    enum { FC_LINE = 64, FC_HUGE_PAGE = 2 << 20 };
+    /* Rounds *size up to what was taken. */
+    static void *fc_aligned_alloc(size_t *size) {
         void *p = NULL;
-        if (posix_memalign(&p, FC_HUGE_PAGE, size)) return NULL;
+        const size_t unit = *size > FC_HUGE_PAGE / 2 ? FC_HUGE_PAGE : FC_LINE;
+        *size = *size ? (*size + unit - 1) / unit * unit : unit;
+        if (posix_memalign(&p, unit, *size)) return NULL;
     #ifdef MADV_HUGEPAGE
-        madvise(p, size, MADV_HUGEPAGE);
+        if (unit == FC_HUGE_PAGE) madvise(p, *size, MADV_HUGEPAGE);
     #endif
         return p;
     }
     """
-    enum: FC_HUGE_PAGE
-    void *fc_aligned_alloc(size_t size) nogil
-    void *fc_huge_alloc(size_t size) nogil
+    void *fc_aligned_alloc(size_t *size) nogil
     void free(void *) nogil
 
 cdef extern from "Python.h":
@@ -63,10 +58,11 @@ cdef class Buffer:
 cdef Buffer allocate(Py_ssize_t size):
     """Fresh memory of at least `size` bytes; MemoryError without."""
     cdef Buffer buffer = Buffer.__new__(Buffer)
-    buffer.data = <char *> fc_aligned_alloc(size) if size >= 0 else NULL
+    cdef size_t taken = size
+    buffer.data = <char *> fc_aligned_alloc(&taken) if size >= 0 else NULL
     if buffer.data == NULL:
         raise MemoryError(f"fastconv: {size} bytes of workspace are not to be had")
-    buffer.size = size
+    buffer.size = taken
     return buffer
 
 
@@ -152,7 +148,8 @@ cdef class Result(Buffer):
 cdef Result result_buffer(Py_ssize_t size):
     """The smallest spare memory that is large enough and not half empty, else fresh memory."""
     cdef Result result = Result.__new__(Result)
-    cdef Spare spare = Spare(NULL, size)
+    cdef Spare spare
+    cdef size_t taken = size
     cdef int place, best = -1
     for place in range(spare_count):
         if size <= spares[place].size <= 2 * size:
@@ -161,13 +158,10 @@ cdef Result result_buffer(Py_ssize_t size):
     if best >= 0:
         spare = take_spare(best)
     else:
-        if size > FC_HUGE_PAGE // 2:
-            spare.size = round_up(size, FC_HUGE_PAGE)
-            spare.data = <char *> fc_huge_alloc(spare.size)
-        else:
-            spare.data = <char *> fc_aligned_alloc(size)
+        spare.data = <char *> fc_aligned_alloc(&taken)
         if spare.data == NULL:
             raise MemoryError(f"fastconv: {size} bytes of a result are not to be had")
+        spare.size = taken
     result.data, result.size = spare.data, spare.size
     PyTraceMalloc_Track(TRACED, <size_t> spare.data, spare.size)
     return result
