@@ -25,6 +25,7 @@ from .filters_kernels cimport (
     FC_INT32, FC_INT64, FC_UINT8, FC_UINT16, FC_UINT32, FC_UINT64, fc_filter_args,
     fc_filters_kernels,
 )
+from .threads cimport fc_task
 
 cnp.import_array()
 
@@ -47,6 +48,7 @@ cdef enum:
     DIRECT_ROWS = 6               # up to so many rows are read where they lie: their addresses are
                                   # often a power of two apart, and more would share few cache sets
     SHORT_BOX = 6                 # shorter ones go in one level
+    STREAMED_BYTES = 32 << 20     # of results that no cache will hold until they are read
 
 
 # --- Positions: what stands beyond the border ----------------------------------------------------
@@ -68,6 +70,30 @@ cdef Py_ssize_t source_of(Py_ssize_t i, Py_ssize_t n, int mode) noexcept nogil:
         return i
     return (2 * n - 1 if mode == 2 else 2 * n - 2) - i
 
+
+# --- Running -------------------------------------------------------------------------------------
+
+cdef bint is_streamed(cnp.ndarray out):
+    """Whether rows of this result go past the caches."""
+    return cnp.PyArray_NBYTES(out) >= STREAMED_BYTES
+
+
+cdef int run_tasks(fc_task task, void *context, char **scratch, ptrdiff_t scratch_bytes,
+                   Py_ssize_t tasks, double work) except -1:
+    """Run tasks that find at `scratch` so many bytes for each thread."""
+    cdef int most = threads.maximum(), code
+    cdef memory.Buffer buffer = memory.borrow_workspace(scratch_bytes * most)
+    scratch[0] = buffer.data
+    try:
+        with nogil:
+            code = threads.run(task, context, tasks, work, False, most)
+    finally:
+        memory.return_workspace(buffer)
+    raise_for(code)
+    return 0
+
+
+# --- Lines ---------------------------------------------------------------------------------------
 
 cdef struct Line:
     int op                        # -1: nothing happens along this axis
@@ -150,16 +176,16 @@ cdef Py_ssize_t gather(const Line *line, const char **raw, const char **runs,
 
 
 cdef int combine(const fc_filters_kernels *kernels, const Line *line, const char **term,
-                 Py_ssize_t terms, Py_ssize_t length, bint last, char *out) noexcept nogil:
+                 Py_ssize_t terms, Py_ssize_t length, bint last, char *out,
+                 bint streams=False) noexcept nogil:
     """`last` tells the final level, where boxes divide."""
     cdef fc_filter_args args
+    args.streams = streams
     args.line, args.weight, args.terms, args.length = term, line.weights, terms, length
     args.divisor = <double> line.size if last else 1
     args.out = out
     return kernels.combine[line.op](&args)
 
-
-# --- Lines ---------------------------------------------------------------------------------------
 
 cdef struct Lines:
     const fc_filters_kernels *kernels
@@ -174,7 +200,7 @@ cdef struct Lines:
     Py_ssize_t rows, cols
     Line down, along
     Py_ssize_t band, bands, strip, strips
-    bint direct, direct_out, rounded, whole
+    bint direct, direct_out, rounded, whole, streams
     ptrdiff_t element, out_element
     Py_ssize_t ring               # rows kept of a band
     ptrdiff_t pitch               # bytes from row to row
@@ -261,12 +287,13 @@ cdef int run_along(Lines *s, Desk *desk, char *out) noexcept nogil:
         combine(s.kernels, along, raw, along.run, desk.cols + along.size - along.run, False,
                 desk.line_runs)
     terms = gather(along, raw, runs, desk.term)
-    return combine(s.kernels, along, desk.term, terms, desk.cols, True, out)
+    return combine(s.kernels, along, desk.term, terms, desk.cols, True, out, s.streams)
 
 
 cdef int run_down(Lines *s, Desk *desk, Py_ssize_t at, char *out) noexcept nogil:
     cdef Py_ssize_t terms = gather(&s.down, desk.raw + at, desk.runs + at, desk.term)
-    return combine(s.kernels, &s.down, desk.term, terms, desk.cols, True, out)
+    return combine(s.kernels, &s.down, desk.term, terms, desk.cols, True, out,
+                   s.streams and s.along.op < 0)
 
 
 cdef int lines_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
@@ -401,9 +428,8 @@ def lines(cnp.ndarray x, cnp.ndarray out, down, along, bint single, bint whole=F
     """
     cdef Lines s
     cdef list keep = []
-    cdef memory.Buffer scratch
     cdef Py_ssize_t tasks
-    cdef int axis, real_type, most = threads.maximum(), code
+    cdef int axis, real_type
     cdef int down_axis = -1 if down is None else down[0]
     cdef int along_axis = -1 if along is None else along[0]
     cdef double work
@@ -422,20 +448,14 @@ def lines(cnp.ndarray x, cnp.ndarray out, down, along, bint single, bint whole=F
     s.direct = (s.x_type == real_type and s.x_col == s.element and s.down.size <= DIRECT_ROWS
                 and not whole)
     s.direct_out = s.out_type == real_type and s.out_col == s.element
+    s.streams = s.direct_out and not s.whole and is_streamed(out)
     s.rounded = s.out_type != real_type
     cut_lines(&s)
     tasks = s.bands * s.strips
     for axis in range(s.outer_axes):
         tasks *= s.outer_size[axis]
     s.scratch_bytes = lines_scratch(&s)
-    scratch = memory.borrow_workspace(s.scratch_bytes * most)
-    s.scratch = scratch.data
     work = <double> cnp.PyArray_SIZE(x) * (8 + s.down.size // s.down.run
                                            + s.along.size // s.along.run)
-    try:
-        with nogil:
-            code = threads.run(lines_task, &s, tasks, work, False, most)
-    finally:
-        memory.return_workspace(scratch)
-    raise_for(code)
+    run_tasks(lines_task, &s, &s.scratch, s.scratch_bytes, tasks, work)
     return bool(s.unusual)

@@ -4,8 +4,9 @@
        ->  combined, tap by tap, into one row of the result          kernels/filters.c
        ->  converted and stored
 
-A window's taps are places in it, so holes cost nothing. Tasks are bands of rows of one plane of the
-result, which may be larger or smaller than the picture.
+A window's taps are places in it, so holes cost nothing. Where there is none, sums of several rows are
+made at once: what they have in common is loaded once, and each still adds its taps in their order.
+Tasks are bands of rows of one plane of the result, which may be larger or smaller than the picture.
 """
 
 import numpy as np
@@ -13,11 +14,14 @@ import numpy as np
 cimport numpy as cnp
 from libc.stddef cimport ptrdiff_t
 
-from . cimport dispatch, memory, threads
+from . cimport dispatch, threads
 from .arithmetic cimport ceil_div, clamp, round_up
-from .arrays cimport raise_for
-from .filters cimport BAND_OF_WINDOWS, GUARD, LEAST_BAND, MAX_AXES, sources
-from .filters_kernels cimport fc_filter_args, fc_filters_kernels
+from .filters cimport (
+    BAND_OF_WINDOWS, GUARD, LEAST_BAND, MAX_AXES, is_streamed, run_tasks, sources,
+)
+from .filters_kernels cimport (
+    FC_FILTER_SUM, FC_WINDOW_ROWS, fc_filter_args, fc_filters_kernels, fc_window_args,
+)
 
 from .filters import MODES, OPS, TYPES
 
@@ -46,8 +50,10 @@ cdef struct Windows:
     const ptrdiff_t *place       # of each term: plane, row, column
     const char *weights
     Py_ssize_t band, bands
+    Py_ssize_t at_once            # rows of the result; 0: one, tap by tap
+    Py_ssize_t ring               # rows kept of a plane
     ptrdiff_t element, pitch
-    bint direct_out
+    bint direct_out, streams
     char *scratch
     ptrdiff_t scratch_bytes
     int unusual
@@ -81,44 +87,77 @@ cdef void stage_window_row(Windows *w, const char *plane, Py_ssize_t position,
     w.kernels.extend(to, w.before, inside, width - w.before - inside, w.col_source, w.fill)
 
 
+cdef Py_ssize_t pointers(const Windows *w) noexcept nogil:
+    return max(w.terms, w.planes * w.ring)
+
+
+cdef int combine_row(Windows *w, Py_ssize_t h, const char *rows, const char **term,
+                     char *out) noexcept nogil:
+    """One row of the result, tap by tap."""
+    cdef fc_filter_args args
+    cdef Py_ssize_t t, row
+    for t in range(w.terms):
+        row = w.place[3 * t] * w.ring + (h + w.place[3 * t + 1]) % w.ring
+        term[t] = rows + row * w.pitch + w.place[3 * t + 2] * w.element
+    args.line, args.weight, args.terms, args.length = term, w.weights, w.terms, w.cols
+    args.divisor, args.out, args.streams = 1, out, w.streams
+    return w.kernels.combine[w.op](&args)
+
+
+cdef int weigh_rows(Windows *w, Py_ssize_t h, Py_ssize_t count, const char *rows,
+                    const char **line, char *out, ptrdiff_t out_row) noexcept nogil:
+    """`count` rows of the result from h on, of windows without holes."""
+    cdef fc_window_args args
+    cdef Py_ssize_t p, i, wanted = w.row_taps + count - 1
+    for p in range(w.planes):
+        for i in range(wanted):
+            line[p * wanted + i] = rows + (p * w.ring + (h + i) % w.ring) * w.pitch
+    args.line, args.weight, args.planes, args.length = line, w.weights, w.planes, w.cols
+    args.row_taps, args.col_taps, args.streams = w.row_taps, w.col_taps, w.streams
+    for i in range(count):
+        args.out[i] = out + i * out_row
+    return w.kernels.window[count - 1](&args)
+
+
 cdef int windows_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
     cdef Windows *w = <Windows *> context
     cdef Py_ssize_t step[MAX_AXES]
     cdef char *scratch = w.scratch + thread * w.scratch_bytes
-    cdef const char **term = <const char **> scratch
-    cdef const char **plane = term + w.terms
-    cdef char *rows = scratch + round_up((w.terms + w.planes) * sizeof(void *), 64)
-    cdef char *result = rows + w.planes * w.row_taps * w.pitch
+    cdef const char **line = <const char **> scratch
+    cdef const char **plane = line + pointers(w)
+    cdef char *rows = scratch + round_up((pointers(w) + w.planes) * sizeof(void *), 64)
+    cdef char *result = rows + w.planes * w.ring * w.pitch
     cdef char *out = w.out
     cdef char *target
+    cdef ptrdiff_t target_row = w.out_row if w.direct_out else w.pitch
     cdef Py_ssize_t first = task % w.bands * w.band, end = min(first + w.band, w.rows)
-    cdef Py_ssize_t h, p, t, staged = first
-    cdef fc_filter_args args
-    cdef int axis
+    cdef Py_ssize_t h = first, p, i, count, staged = first
+    cdef int axis, unusual = 0
     task //= w.bands
     for axis in range(w.lead_axes - 1, -1, -1):
         step[axis] = task % w.lead_outs[axis]
         task //= w.lead_outs[axis]
         out += step[axis] * w.out_lead[axis]
     find_planes(w, step, plane)
-    args.line, args.weight, args.terms, args.length = term, w.weights, w.terms, w.cols
-    args.divisor = 1
-    for h in range(first, end):
-        while staged < h + w.row_taps:
+    while h < end:
+        count = min(max(w.at_once, 1), end - h)
+        while staged < h + w.row_taps + count - 1:
             for p in range(w.planes):
                 stage_window_row(w, plane[p], staged,
-                                 rows + (p * w.row_taps + staged % w.row_taps) * w.pitch)
+                                 rows + (p * w.ring + staged % w.ring) * w.pitch)
             staged += 1
-        for t in range(w.terms):
-            term[t] = (rows + (w.place[3 * t] * w.row_taps
-                               + (h + w.place[3 * t + 1]) % w.row_taps) * w.pitch
-                       + w.place[3 * t + 2] * w.element)
         target = out + h * w.out_row if w.direct_out else result
-        args.out = target
-        if w.kernels.combine[w.op](&args):
-            w.unusual = 1
+        if w.at_once:
+            unusual |= weigh_rows(w, h, count, rows, line, target, target_row)
+        else:
+            unusual |= combine_row(w, h, rows, line, target)
         if not w.direct_out:
-            w.kernels.store[w.out_type](target, w.cols, out + h * w.out_row, w.out_col)
+            for i in range(count):
+                w.kernels.store[w.out_type](result + i * w.pitch, w.cols,
+                                            out + (h + i) * w.out_row, w.out_col)
+        h += count
+    if unusual:
+        w.unusual = 1
     return threads.FC_OK
 
 
@@ -138,7 +177,8 @@ def windows(cnp.ndarray x, cnp.ndarray out, str op, tuple size, tuple before, st
     mode, fill : str, float
         What stands beyond the border.
     taps : ndarray of intp, (terms, ndim)
-        Places in the window that count, in the order they are combined in; at least one.
+        Places in the window that count, in the order they are combined in; at least one. If they
+        are all of the window's, in their order.
     weights : ndarray of float64, (terms,)
     single : bool
         Compute in float32, else in float64.
@@ -149,9 +189,7 @@ def windows(cnp.ndarray x, cnp.ndarray out, str op, tuple size, tuple before, st
         Whether a sum came out that is not finite.
     """
     cdef Windows w
-    cdef list keep = []
-    cdef memory.Buffer scratch
-    cdef int nd = cnp.PyArray_NDIM(x), axis, most = threads.maximum(), code
+    cdef int nd = cnp.PyArray_NDIM(x), axis
     cdef Py_ssize_t tasks, wide
     cdef double work
     if not cnp.PyArray_SIZE(out):
@@ -187,20 +225,18 @@ def windows(cnp.ndarray x, cnp.ndarray out, str op, tuple size, tuple before, st
     w.band = clamp(max(LEAST_BAND, BAND_OF_WINDOWS * w.row_taps), 1, w.rows)
     w.bands = ceil_div(w.rows, w.band)
     w.direct_out = w.out_type == TYPES[real] and w.out_col == w.element
+    w.streams = w.direct_out and w.out_row % 64 == 0 and is_streamed(out)
+    w.at_once, w.ring = 0, w.row_taps
+    if w.op == FC_FILTER_SUM and w.terms == w.planes * w.row_taps * w.col_taps:
+        w.at_once = min(<Py_ssize_t> FC_WINDOW_ROWS, w.row_taps)
+        w.ring += w.at_once - 1
     wide = max(w.cols + w.col_taps - 1, w.before + w.x_cols)
     w.pitch = round_up(wide * w.element, 64) + GUARD
-    w.scratch_bytes = (round_up((w.terms + w.planes) * sizeof(void *), 64)
-                       + (w.planes * w.row_taps + 1) * w.pitch)
+    w.scratch_bytes = (round_up((pointers(&w) + w.planes) * sizeof(void *), 64)
+                       + (w.planes * w.ring + max(w.at_once, 1)) * w.pitch)
     tasks = w.bands
     for axis in range(w.lead_axes):
         tasks *= w.lead_outs[axis]
-    scratch = memory.borrow_workspace(w.scratch_bytes * most)
-    w.scratch = scratch.data
     work = <double> cnp.PyArray_SIZE(out) * (8 + w.terms)
-    try:
-        with nogil:
-            code = threads.run(windows_task, &w, tasks, work, False, most)
-    finally:
-        memory.return_workspace(scratch)
-    raise_for(code)
+    run_tasks(windows_task, &w, &w.scratch, w.scratch_bytes, tasks, work)
     return bool(w.unusual)

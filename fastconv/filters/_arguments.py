@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 
+from .._engine.elementwise import empty
 from .._engine.filters import TYPES
 from ..functional._arrays import imported
 
@@ -34,11 +35,16 @@ def readable(op, array):
     return array
 
 
+def _new(shape, dtype):
+    """An array to fill; one of objects, which is refused later, in NumPy's own memory."""
+    return np.empty(shape, dtype) if dtype.hasobject else empty(shape, dtype)
+
+
 def get_output(op, output, array, is_complex=False):
     """The array to fill: `output` itself, or a new one of its type, or of the input's."""
     if output is None:
         dtype = np.promote_types(array.dtype, np.complex64) if is_complex else array.dtype
-        return np.zeros(array.shape, dtype.newbyteorder("="))
+        return _new(array.shape, dtype.newbyteorder("="))
     if isinstance(output, (type, np.dtype, str)):
         dtype = np.dtype(output)
         if isinstance(output, str) and not issubclass(dtype.type, np.number):
@@ -48,7 +54,7 @@ def get_output(op, output, array, is_complex=False):
                 raise RuntimeError(f"{op}: output must have a complex dtype, got {dtype}")
             warnings.warn("promoting specified output dtype to complex", stacklevel=4)
             dtype = np.promote_types(dtype, np.complex64)
-        return np.zeros(array.shape, dtype)
+        return _new(array.shape, dtype)
     result = as_array(output)
     if result.shape != array.shape:
         raise RuntimeError(
