@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -6,7 +6,11 @@ OPS: dict[str, int]
 TYPES: dict[np.dtype[Any], int]
 MODES: dict[str, int]
 
-Line = tuple[int, str, int, int, str, float, np.ndarray | None]
+class Terms(Protocol):
+    in_single: np.ndarray
+    in_double: np.ndarray
+
+Line = tuple[int, str, int, int, str, float, Terms | None]
 
 def lines(
     x: np.ndarray, out: np.ndarray, down: Line | None, along: Line | None, single: bool,

@@ -124,23 +124,20 @@ cdef Py_ssize_t square_root(Py_ssize_t n) noexcept nogil:
 
 
 cdef Line line_of(given, Py_ssize_t n, dtype, list keep) except *:
-    """A Line from (axis, op, size, before, mode, fill, weights); None gives the empty one."""
+    """A Line from (axis, op, size, before, mode, fill, terms); None gives the empty one."""
     cdef Line line
     cdef cnp.ndarray table
     line.op, line.size, line.before, line.run, line.runs, line.fill = -1, 1, 0, 1, 1, 0
     line.source, line.weights, line.element = NULL, NULL, dtype.itemsize
     if given is None:
         return line
-    _, op, line.size, line.before, mode, line.fill, weights = given
+    _, op, line.size, line.before, mode, line.fill, terms = given
     line.op = OPS[op]
     table = sources(n, n, line.size, line.before, MODES[mode])
     line.source = <const ptrdiff_t *> cnp.PyArray_DATA(table)
     keep.append(table)
-    if weights is not None:
-        if op == "sum":
-            # The last term first, and then the others in turn: SciPy's order.
-            weights = np.roll(weights, 1)
-        weights = np.ascontiguousarray(weights, dtype)
+    if terms is not None:
+        weights = terms.in_single if dtype.itemsize == sizeof(float) else terms.in_double
         line.weights = <const char *> cnp.PyArray_DATA(<cnp.ndarray> weights)
         keep.append(weights)
     elif line.size >= SHORT_BOX:
@@ -414,8 +411,9 @@ def lines(cnp.ndarray x, cnp.ndarray out, down, along, bint single, bint whole=F
         Of one shape, of TYPES, aligned, in this machine's byte order. They share memory only if
         they are the same view and `whole` is set.
     down, along : tuple or None
-        (axis, op, size, before, mode, fill, weights) each; op and mode as OPS and MODES name them,
-        weights an ndarray or None.
+        (axis, op, size, before, mode, fill, terms) each; op and mode as OPS and MODES name them;
+        terms None or an object with contiguous arrays `in_single` and `in_double`, the weights in
+        the order that `gather` takes the window's elements.
     single : bool
         Compute in float32, else in float64.
     whole : bool

@@ -162,7 +162,7 @@ cdef int windows_task(void *context, Py_ssize_t task, int thread) noexcept nogil
 
 
 def windows(cnp.ndarray x, cnp.ndarray out, str op, tuple size, tuple before, str mode, double fill,
-            cnp.ndarray taps, cnp.ndarray weights, bint single):
+            cnp.ndarray place, cnp.ndarray weights, bint single):
     """Combine, for each element of out, the elements of x under a window.
 
     Parameters
@@ -176,12 +176,13 @@ def windows(cnp.ndarray x, cnp.ndarray out, str op, tuple size, tuple before, st
         The window's shape; its element 0 stands on x[o - before] for output o.
     mode, fill : str, float
         What stands beyond the border.
-    taps : ndarray of intp, (terms, ndim)
-        Places in the window that count, in the order they are combined in; at least one. If they
-        are all of the window's, in their order.
-    weights : ndarray of float64, (terms,)
+    place : ndarray of intp, (terms, 3), contiguous
+        Plane, row and column in the window of the taps that count, in the order they are combined
+        in; at least one. If they are all of the window's, in their order. Planes count through all
+        leading axes.
+    weights : ndarray of float32 or float64, (terms,), contiguous
     single : bool
-        Compute in float32, else in float64.
+        Compute in float32, else in float64: the weights' type.
 
     Returns
     -------
@@ -214,14 +215,8 @@ def windows(cnp.ndarray x, cnp.ndarray out, str op, tuple size, tuple before, st
     w.rows, w.cols = cnp.PyArray_DIM(out, nd - 2), cnp.PyArray_DIM(out, nd - 1)
     w.x_cols, w.row_taps, w.col_taps = cnp.PyArray_DIM(x, nd - 1), size[nd - 2], size[nd - 1]
     w.before, w.fill, w.op, w.unusual = before[nd - 1], fill, OPS[op], 0
-    # What a term needs to be found by: its plane, row and column.
-    flat = np.zeros((len(taps), 3), np.intp)
-    for axis in range(nd - 2):
-        flat[:, 0] = flat[:, 0] * size[axis] + taps[:, axis]
-    flat[:, 1:] = taps[:, nd - 2:]
-    weights = np.ascontiguousarray(weights, real)
-    w.place = <const ptrdiff_t *> cnp.PyArray_DATA(<cnp.ndarray> flat)
-    w.weights, w.terms = <const char *> cnp.PyArray_DATA(weights), len(taps)
+    w.place, w.terms = <const ptrdiff_t *> cnp.PyArray_DATA(place), cnp.PyArray_DIM(place, 0)
+    w.weights = <const char *> cnp.PyArray_DATA(weights)
     w.band = clamp(max(LEAST_BAND, BAND_OF_WINDOWS * w.row_taps), 1, w.rows)
     w.bands = ceil_div(w.rows, w.band)
     w.direct_out = w.out_type == TYPES[real] and w.out_col == w.element

@@ -17,6 +17,7 @@ from ._arguments import (
     window_starts,
 )
 from ._passes import run_passes, run_window
+from ._weights import Terms, places
 
 
 def _real(op, input):
@@ -101,7 +102,7 @@ def _footprint(op, x, footprint, structure, output, mode, cval, origins, axes, w
     taps = np.argwhere(footprint)
     return run_window(
         readable(op, x), output, "upper" if which == "max" else "lower", footprint.shape, before,
-        check_mode(op, mode), cval, taps, offsets[tuple(taps.T)],
+        check_mode(op, mode), cval, places(taps, footprint.shape), Terms(offsets[tuple(taps.T)]),
         structure is None and x.dtype == output.dtype == np.float32,
     )  # fmt: skip
 
