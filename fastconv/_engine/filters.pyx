@@ -386,7 +386,7 @@ cdef void take_rows(Lines *s, cnp.ndarray x, cnp.ndarray out, int down) noexcept
 
 cdef void cut_lines(Lines *s) noexcept nogil:
     """Bands and strips: by sizes alone."""
-    cdef Py_ssize_t positions
+    cdef Py_ssize_t positions, rings
     s.strip = s.cols
     if s.along.op < 0:
         s.strip = min(s.cols, STRIP_BYTES // s.element)
@@ -395,7 +395,8 @@ cdef void cut_lines(Lines *s) noexcept nogil:
     positions = s.band + s.down.size - 1
     s.ring = positions if s.whole else s.down.size
     if s.whole and s.along.op < 0:
-        s.strip = min(s.strip, max(16, WHOLE_BYTES // (positions * s.element)))
+        rings = 2 if s.down.run > 1 else 1
+        s.strip = min(s.strip, max(16, WHOLE_BYTES // (rings * positions * s.element)))
         s.strip = min(s.strip, round_up(ceil_div(s.cols, ceil_div(s.cols, s.strip)), 16))
     s.bands = ceil_div(s.rows, s.band)
     s.strips = ceil_div(s.cols, s.strip)
