@@ -116,6 +116,11 @@ cdef cnp.ndarray sources(Py_ssize_t n, Py_ssize_t outs, Py_ssize_t size, Py_ssiz
     return table
 
 
+def positions(Py_ssize_t n, Py_ssize_t outs, Py_ssize_t size, Py_ssize_t before, str mode):
+    """Where what lies under `outs` windows of an axis of n is read from; -1 for the constant."""
+    return sources(n, outs, size, before, MODES[mode])
+
+
 cdef Py_ssize_t square_root(Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t root = 1
     while (root + 1) * (root + 1) <= n:

@@ -258,6 +258,11 @@ def get_num_threads():
     return thread_count
 
 
+def usable_threads():
+    """Threads that a call from this thread would use: limits and forks counted."""
+    return maximum()
+
+
 def set_num_threads(n):
     """Set how many threads one call may use.
 

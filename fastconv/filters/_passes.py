@@ -7,6 +7,7 @@ import numpy as np
 
 from .._engine.filters import TYPES, lines
 from .._engine.filters_windows import windows
+from . import _fft
 from ._weights import box_terms
 
 # Types whose every value a float32 holds.
@@ -93,6 +94,23 @@ def _sweep(x, target, passes, in_double=False):
         unusual |= lines(x, target, line, along, use_single, whole=x is target)
         x = target
     return unusual
+
+
+def run_large(x, out, weights, before, mode, fill, place, terms, use_single):
+    """Fill `out` with a correlation, through the Fourier transform where that is allowed and pays.
+
+    Whole numbers must come out to the last bit; other integers are cut off, where any error shows.
+    """
+    whole = _fft.rounds(x.dtype, terms, fill)
+    if (
+        (out.dtype.kind == "f" or (out.dtype.kind in "iu" and whole))
+        and _fft.pays(len(place), out.shape, weights.shape, use_single)
+    ):
+        source = x.copy() if np.may_share_memory(x, out) else x
+        if _fft.correlate_by_blocks(source, out, weights, before, mode, fill, whole):
+            return out
+        x = source
+    return run_window(x, out, "sum", weights.shape, before, mode, fill, place, terms, use_single)
 
 
 def run_window(x, out, op, size, before, mode, fill, place, terms, use_single):

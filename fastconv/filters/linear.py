@@ -19,7 +19,7 @@ from ._arguments import (
     spread,
     window_starts,
 )
-from ._passes import run_passes, run_separable, run_window, single
+from ._passes import run_large, run_passes, run_separable, single
 from ._weights import terms_of, window_of
 
 _DIFFERENCE, _CURVATURE = np.array([-1.0, 0, 1]), np.array([1.0, -2, 1])
@@ -267,8 +267,7 @@ def _correlate(op, input, weights, output, mode, cval, origin, axes):
     use_single = single(x.dtype, output.dtype, terms, fill)
     if use_single and window.parts and run_separable(x, output, window.parts, before, mode, fill):
         return output
-    return run_window(x, output, "sum", weights.shape, before, mode, fill, window.place, terms,
-                      use_single)
+    return run_large(x, output, weights, before, mode, fill, window.place, terms, use_single)
 
 
 def uniform_filter1d(input, size, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._engine.filters import TYPES
 from ._arguments import as_array, readable
-from ._passes import run_window, single
+from ._passes import run_large, single
 from ._weights import Terms, places
 
 _MODES = ("full", "same", "valid")
@@ -128,8 +128,7 @@ def _combined(op, x, kernel, out, before, border, fill):
     place = places(np.argwhere(np.ones(kernel.shape, bool)), kernel.shape)
     terms, fill = Terms(kernel.ravel().astype(np.float64)), float(fill)
     use_single = single(x.dtype, out.dtype, terms, fill)
-    return run_window(readable(op, x), out, "sum", kernel.shape, before, border, fill, place,
-                      terms, use_single)
+    return run_large(readable(op, x), out, kernel, before, border, fill, place, terms, use_single)
 
 
 def _by_parts(op, x, kernel, shape, before, border, fill):
