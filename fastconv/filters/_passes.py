@@ -96,38 +96,49 @@ def _sweep(x, target, passes, in_double=False):
     return unusual
 
 
-def run_large(x, out, weights, before, mode, fill, place, terms, use_single):
-    """Fill `out` with a correlation, through the Fourier transform where that is allowed and pays.
+def goes_by_blocks(source, out, weights, window, fill, use_single):
+    """Whether the Fourier transform pays for a correlation and keeps its promises.
 
     Whole numbers must come out to the last bit; other integers are cut off, where any error shows.
     """
-    whole = _fft.rounds(x.dtype, terms, fill)
-    if (
-        (out.dtype.kind == "f" or (out.dtype.kind in "iu" and whole))
-        and _fft.pays(len(place), out.shape, weights.shape, use_single)
-    ):
-        source = x.copy() if np.may_share_memory(x, out) else x
-        if _fft.correlate_by_blocks(source, out, weights, before, mode, fill, whole):
+    if not _fft.pays(len(window.place), out.shape, weights.shape, use_single):
+        return False
+    kind = out.dtype.kind
+    return kind == "f" or (kind in "iu" and _fft.rounds(source, window.terms, fill))
+
+
+def run_large(x, out, weights, before, mode, fill, window, use_single):
+    """Fill `out` with a correlation, the cheaper way."""
+    if goes_by_blocks(x.dtype, out, weights, window, fill, use_single):
+        whole = _fft.rounds(x.dtype, window.terms, fill)
+        x = x.copy() if np.may_share_memory(x, out) else x
+        if _fft.correlate_by_blocks(x, out, weights, before, mode, fill, whole):
             return out
-        x = source
-    return run_window(x, out, "sum", weights.shape, before, mode, fill, place, terms, use_single)
-
-
-def run_window(x, out, op, size, before, mode, fill, place, terms, use_single):
-    """Fill `out` with windows of x combined; one-dimensional arrays get a second axis."""
-    target = out if _plain(out) else np.zeros(out.shape, out.dtype.newbyteorder("="))
-    if target.dtype not in TYPES:
-        raise RuntimeError(f"filters: output of {out.dtype} is not supported")
-    if np.may_share_memory(x, target):
-        x = x.copy()
-    source, result = x, target
-    while source.ndim < 2:
-        source, result = source[np.newaxis], result[np.newaxis]
-        size, before = (1, *size), (0, *before)
-    window = op, tuple(size), tuple(before), mode, fill, place
-    again = use_single and windows(source, result, *window, terms.in_single, True)
-    if again or not use_single:  # too large for float32, perhaps
-        windows(source, result, *window, terms.in_double, False)
-    if target is not out:
-        out[...] = target
+    run_windows(x, [out], "sum", weights.shape, before, mode, fill, [window], use_single)
     return out
+
+
+def run_windows(x, outs, op, size, before, mode, fill, kernels, use_single):
+    """Fill each of `outs`, alike in shape, type and strides, with x's windows under one kernel.
+
+    Kernels have `place` and `terms`. One-dimensional arrays get a second axis.
+    """
+    plain = _plain(outs[0])
+    targets = outs if plain else [np.zeros(o.shape, o.dtype.newbyteorder("=")) for o in outs]
+    if targets[0].dtype not in TYPES:
+        raise RuntimeError(f"filters: output of {outs[0].dtype} is not supported")
+    if any(np.may_share_memory(x, target) for target in targets):
+        x = x.copy()
+    source, results = x, targets
+    while source.ndim < 2:
+        source, results = source[np.newaxis], [result[np.newaxis] for result in results]
+        size, before = (1, *size), (0, *before)
+    window = op, tuple(size), tuple(before), mode, fill
+    pairs = list(zip(results, kernels, strict=True))
+    in_single = [(result, kernel.place, kernel.terms.in_single) for result, kernel in pairs]
+    if not use_single or windows(source, in_single, *window, True):  # too large for float32?
+        in_double = [(result, kernel.place, kernel.terms.in_double) for result, kernel in pairs]
+        windows(source, in_double, *window, False)
+    if not plain:
+        for out, target in zip(outs, targets, strict=True):
+            out[...] = target

@@ -48,27 +48,28 @@ class Terms:
 
 
 class Window:
-    """Weights under a window of any number of axes.
+    """Weights under a window of any number of axes, of which some count.
 
     Attributes
     ----------
     terms : Terms
-        Of the taps that count, those above float64's rounding.
+        Of the taps that count.
     place : ndarray of intp, (terms, 3)
-        As `places` gives them.
+        Their planes, rows and columns.
     parts : list of Terms or None
-        One-dimensional weights, axis by axis, whose outer product all weights are.
+        One-dimensional weights, axis by axis, whose outer product all weights are, if looked for.
     """
 
-    def __init__(self, weights):
-        taps = np.argwhere(np.abs(weights) > _EPSILON)
-        self.terms = Terms(weights[tuple(taps.T)])
-        self.place = places(taps, weights.shape)
-        # Without zeros: other numbers would depend on the order.
-        self.parts = _factors(weights) if len(taps) == weights.size else None
+    __slots__ = ("parts", "place", "terms")
+
+    def __init__(self, weights, counts):
+        taps = np.argwhere(counts)
+        self.terms = Terms(weights[counts])
+        self.place = _places(taps, weights.shape)
+        self.parts = None
 
 
-def places(taps, shape):
+def _places(taps, shape):
     """Taps, (terms, ndim), of a window by plane, row and column, (terms, 3).
 
     A window of one axis has one row, and planes count through all axes but the last two.
@@ -122,7 +123,11 @@ def _terms(data, shape, tolerance):
 
 @lru_cache(_REMEMBERED)
 def _window(data, shape):
-    return Window(np.frombuffer(data).reshape(shape))
+    weights = np.frombuffer(data).reshape(shape)
+    window = Window(weights, np.abs(weights) > _EPSILON)
+    if len(window.place) == weights.size:  # with holes NaN would spread
+        window.parts = _factors(weights)
+    return window
 
 
 def terms_of(weights, tolerance=_EPSILON):
@@ -131,7 +136,7 @@ def terms_of(weights, tolerance=_EPSILON):
 
 
 def window_of(weights):
-    """The Window of float64 weights."""
+    """The Window of float64 weights, of those above rounding."""
     return _looked_over(_window, weights)
 
 

@@ -267,7 +267,7 @@ def _correlate(op, input, weights, output, mode, cval, origin, axes):
     use_single = single(x.dtype, output.dtype, terms, fill)
     if use_single and window.parts and run_separable(x, output, window.parts, before, mode, fill):
         return output
-    return run_large(x, output, weights, before, mode, fill, window.place, terms, use_single)
+    return run_large(x, output, weights, before, mode, fill, window, use_single)
 
 
 def uniform_filter1d(input, size, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):
