@@ -59,7 +59,8 @@ def get_output(op, output, array, is_complex=False, shape=None):
             warnings.warn("promoting specified output dtype to complex", stacklevel=4)
             dtype = np.promote_types(dtype, np.complex64)
         return _new(shape, dtype)
-    result = as_array(output)
+    # An ndarray of any subclass is handed back itself: a memory map stays one.
+    result = output if isinstance(output, np.ndarray) else as_array(output)
     if result.shape != shape:
         raise RuntimeError(f"{op}: output must have shape {shape}, got {result.shape}")
     if not result.flags.writeable:

@@ -91,34 +91,3 @@ def test_lines_carry_unusual_numbers_to_their_windows_alone(size, value, dtype, 
         if value != value or wins:
             assert (np.isnan(ours[held]) if value != value else ours[held] == value).all()
         np.testing.assert_array_equal(ours[~held], clean[~held])
-
-
-class ByDlpack:
-    """An array that offers its memory by DLPack alone."""
-
-    def __init__(self, array):
-        self._array = array
-
-    def __dlpack__(self, **options):
-        return self._array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self._array.__dlpack_device__()
-
-
-@pytest.mark.parametrize("wrap", [ByDlpack, memoryview])
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [("correlate", (np.ones((3, 3)),)), ("gaussian_filter", (2,)), ("uniform_filter", (3,)),
-     ("maximum_filter", (3,)), ("grey_dilation", (3,)), ("sobel", ()), ("laplace", ()),
-     ("gaussian_laplace", (1,)), ("gaussian_gradient_magnitude", (1,)),
-     ("gaussian_filter1d", (1,)), ("convolve1d", (np.ones(3),))],
-)  # fmt: skip
-def test_foreign_arrays(name, arguments, wrap, rng):
-    x = rng.standard_normal((20, 30))
-    wanted = getattr(filters, name)(x, *arguments)
-    foreign = [wrap(a) if isinstance(a, np.ndarray) and wrap is ByDlpack else a for a in arguments]
-    np.testing.assert_array_equal(getattr(filters, name)(wrap(x), *foreign), wanted)
-    output = np.zeros_like(x)
-    getattr(filters, name)(wrap(x), *foreign, output=wrap(output))
-    np.testing.assert_array_equal(output, wanted)
