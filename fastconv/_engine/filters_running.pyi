@@ -1,0 +1,3 @@
+import numpy as np
+
+def running(line: np.ndarray, size: int, op: str) -> np.ndarray: ...
