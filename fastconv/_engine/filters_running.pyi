@@ -1,3 +1,5 @@
 import numpy as np
 
-def running(line: np.ndarray, size: int, op: str) -> np.ndarray: ...
+from .filters import Line
+
+def running(x: np.ndarray, out: np.ndarray, line: Line) -> None: ...

@@ -1,13 +1,19 @@
-"""Boxes, maxima and minima of lines with NaN and infinities, as scipy.ndimage's loops leave them.
+"""Boxes, maxima and minima of arrays with NaN and infinities, as scipy.ndimage's loops leave them.
 
 SciPy keeps a running sum, which a NaN never leaves, and a queue of candidates, whose comparisons
 with NaN are all false. What comes out is no function of the window alone, so it is made by the same
-steps, in the same order. Only lines that need it come here.
+steps, in the same order: slower than filters.pyx, and only where that has met such numbers.
 """
 
-import numpy as np
-
 cimport numpy as cnp
+from libc.stddef cimport ptrdiff_t
+
+from . cimport dispatch, threads
+from .arithmetic cimport round_up
+from .filters cimport MAX_AXES, run_tasks, sources
+from .filters_kernels cimport fc_filters_kernels
+
+from .filters import MODES, TYPES
 
 cnp.import_array()
 
@@ -46,37 +52,85 @@ cdef void run_max(const double *p, Py_ssize_t n, Py_ssize_t size, double sign, d
             out[i - size + 1] = sign * value[first]
 
 
-def running(cnp.ndarray line, Py_ssize_t size, str op):
-    """Boxes, maxima or minima along extended lines.
+cdef struct Running:
+    const fc_filters_kernels *kernels
+    const char *x
+    char *out
+    int x_type, out_type
+    int outer_axes
+    Py_ssize_t outer_size[MAX_AXES]
+    ptrdiff_t x_outer[MAX_AXES]
+    ptrdiff_t out_outer[MAX_AXES]
+    Py_ssize_t n, size, before
+    ptrdiff_t x_step, out_step
+    const ptrdiff_t *source
+    double fill, sign             # sign 0: boxes
+    char *scratch
+    ptrdiff_t scratch_bytes
+
+
+cdef int running_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    """One line: read, extended, filtered, written."""
+    cdef Running *r = <Running *> context
+    cdef double *line = <double *> (r.scratch + thread * r.scratch_bytes)
+    cdef double *result = line + r.n + r.size - 1
+    cdef double *value = result + r.n
+    cdef const char *x = r.x
+    cdef char *out = r.out
+    cdef Py_ssize_t step
+    cdef int axis
+    for axis in range(r.outer_axes - 1, -1, -1):
+        step = task % r.outer_size[axis]
+        task //= r.outer_size[axis]
+        x += step * r.x_outer[axis]
+        out += step * r.out_outer[axis]
+    r.kernels.load[r.x_type](x, r.x_step, r.n, <char *> (line + r.before))
+    r.kernels.extend(<char *> line, r.before, r.n, r.size - 1 - r.before, r.source, r.fill)
+    if r.sign == 0:
+        run_box(line, r.n, r.size, result)
+    elif r.size > 1:
+        run_max(line, r.n, r.size, r.sign, result, value, <Py_ssize_t *> (value + r.size))
+    else:
+        result = line
+    r.kernels.store[r.out_type](<const char *> result, r.n, out, r.out_step)
+    return threads.FC_OK
+
+
+def running(cnp.ndarray x, cnp.ndarray out, line):
+    """Boxes, maxima or minima along an axis.
 
     Parameters
     ----------
-    line : ndarray of float64, (lines, n + size - 1), C-contiguous
-    size : int
-        Of the window.
-    op : str
-        "box", "max" or "min".
-
-    Returns
-    -------
-    ndarray of float64, (lines, n)
+    x, out : ndarray
+        Of one shape, of `filters.TYPES`, aligned, in this machine's byte order; one array or
+        without shared memory.
+    line : tuple
+        (axis, op, size, before, mode, fill, terms) as `filters.lines` takes it; op is "box", "max"
+        or "min".
     """
-    cdef Py_ssize_t lines = cnp.PyArray_DIM(line, 0), width = cnp.PyArray_DIM(line, 1), i
-    cdef Py_ssize_t n = width - size + 1
-    cdef cnp.ndarray out = np.empty((lines, n))
-    cdef cnp.ndarray values = np.empty(size), ends = np.empty(size, np.intp)
-    cdef const double *p = <const double *> cnp.PyArray_DATA(line)
-    cdef double *to = <double *> cnp.PyArray_DATA(out)
-    cdef double *value = <double *> cnp.PyArray_DATA(values)
-    cdef Py_ssize_t *end = <Py_ssize_t *> cnp.PyArray_DATA(ends)
-    cdef bint box = op == "box"
-    cdef double sign = -1 if op == "min" else 1
-    if size == 1 and not box:
-        return line.copy()
-    with nogil:
-        for i in range(lines):
-            if box:
-                run_box(p + i * width, n, size, to + i * n)
-            else:
-                run_max(p + i * width, n, size, sign, to + i * n, value, end)
-    return out
+    cdef Running r
+    cdef int axis, along = line[0]
+    cdef Py_ssize_t tasks = 1
+    cdef cnp.ndarray table
+    if not cnp.PyArray_SIZE(x):
+        return
+    _, op, r.size, r.before, mode, r.fill, _ = line
+    r.sign = {"box": 0, "max": 1, "min": -1}[op]
+    r.kernels = dispatch.kernels(True).filters
+    r.x, r.out = <const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out)
+    r.x_type, r.out_type = TYPES[x.dtype], TYPES[out.dtype]
+    r.n = cnp.PyArray_DIM(x, along)
+    r.x_step, r.out_step = cnp.PyArray_STRIDE(x, along), cnp.PyArray_STRIDE(out, along)
+    table = sources(r.n, r.n, r.size, r.before, MODES[mode])
+    r.source = <const ptrdiff_t *> cnp.PyArray_DATA(table)
+    r.outer_axes = 0
+    for axis in range(cnp.PyArray_NDIM(x)):
+        if axis != along:
+            r.outer_size[r.outer_axes] = cnp.PyArray_DIM(x, axis)
+            r.x_outer[r.outer_axes] = cnp.PyArray_STRIDE(x, axis)
+            r.out_outer[r.outer_axes] = cnp.PyArray_STRIDE(out, axis)
+            r.outer_axes += 1
+            tasks *= cnp.PyArray_DIM(x, axis)
+    r.scratch_bytes = round_up((2 * r.n + 3 * r.size) * sizeof(double), 64)
+    run_tasks(running_task, &r, &r.scratch, r.scratch_bytes, tasks,
+              20 * <double> cnp.PyArray_SIZE(x))

@@ -5,7 +5,7 @@ A pass is (axis, op, size, before, mode, fill, weights), as `_engine.filters.lin
 
 import numpy as np
 
-from .._engine.filters import TYPES, lines, positions
+from .._engine.filters import TYPES, lines
 from .._engine.filters_running import running
 from .._engine.filters_windows import windows
 from . import _fft
@@ -14,7 +14,6 @@ from ._weights import box_terms
 # Types whose every value a float32 holds.
 _SMALL = {np.dtype(name) for name in ("bool", "int8", "uint8", "int16", "uint16")}
 _FLOAT32 = np.dtype(np.float32)
-_HUGE = 1e300  # sums of numbers beyond may pass float64's end
 _EXACT = 2**24  # whole numbers up to here are exact in float32
 
 
@@ -51,7 +50,7 @@ def run_passes(x, out, passes, any_order=False):
     """Fill `out` with x after all passes, one after the other; between them lies out's type.
 
     Sums that are not finite may be so in float32 alone, or in this order alone: they are made again
-    in float64 and in the order given. So are boxes, maxima and minima, line by line as SciPy does.
+    in float64 and in the order given. Boxes, maxima and minima are made again as SciPy runs them.
     """
     target = out if _plain(out) else np.zeros(out.shape, out.dtype.newbyteorder("="))
     if target.dtype not in TYPES:
@@ -61,7 +60,9 @@ def run_passes(x, out, passes, any_order=False):
     ordered = sorted(passes, key=lambda line: line[0]) if any_order else passes
     if _sweep(x, target, ordered):
         if passes[0][1] in ("box", "max", "min"):
-            _run_as_scipy(x, target, passes)
+            for line in passes:
+                running(x, target, line)
+                x = target
         elif any_order or target.dtype == _FLOAT32:
             _sweep(x, target, passes, in_double=True)
     if target is not out:
@@ -98,23 +99,6 @@ def _sweep(x, target, passes, in_double=False):
         unusual |= lines(x, target, line, along, use_single, whole=x is target)
         x = target
     return unusual
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def _run_as_scipy(x, target, passes):
-    """Boxes, maxima or minima, with NaN and infinities where SciPy's running ones have them."""
-    for line in passes:
-        axis, op, size, before, mode, fill, _ = line
-        places = positions(x.shape[axis], x.shape[axis], size, before, mode)
-        odd = ~(abs(np.moveaxis(x, axis, -1)) < _HUGE).all(-1)
-        if not abs(fill) < _HUGE and (places < 0).any():
-            odd = np.ones_like(odd)
-        inside = np.moveaxis(x, axis, -1)[odd].astype(np.float64)
-        _sweep(x, target, [line], in_double=True)
-        extended = np.where(places < 0, fill, inside[:, places])
-        results = running(np.ascontiguousarray(extended), size, op)
-        np.moveaxis(target, axis, -1)[odd] = results
-        x = target
 
 
 def goes_by_blocks(source, out, weights, window, fill, use_single):
