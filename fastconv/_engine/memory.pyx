@@ -3,9 +3,10 @@
 Workspaces are borrowed for one call and given back, so repeated calls touch no fresh pages;
 what is kept between calls is bounded. The GIL guards the shelf: borrow and return with it held.
 
-Results come back when Python drops the last array that looks at them. Those of middling size are
-kept for the next result, since the C library hands such memory back to the system, and to get it
-again costs a page fault for every 4096 bytes: in training as much time as the arithmetic.
+Results come back when Python drops the last array that looks at them. All but the smallest and
+those above the bound are kept for the next result, since the C library hands such memory back to
+the system, and to get it again costs a page fault for every 4096 bytes: in training as much time as
+the arithmetic, and for a picture of 64 MiB as much as a 3x3 filter of it.
 """
 
 import numpy as np
@@ -92,10 +93,9 @@ cdef void return_workspace(Buffer buffer):
         shelved -= (<Buffer> shelf.pop(0)).size
 
 
-# Results that are kept: the C library keeps smaller ones, larger ones take long enough as it is.
+# Results that are kept: the C library keeps smaller ones.
 cdef Py_ssize_t KEPT_LEAST = 64 << 10
-cdef Py_ssize_t KEPT_MOST = 16 << 20
-# What is kept of them at most.
+# What is kept of them at most: many small ones, or a single one as large as all of it.
 cdef Py_ssize_t KEPT_BYTES = 64 << 20
 cdef enum:
     KEPT_ITEMS = 16
@@ -180,7 +180,7 @@ cdef object empty_array(tuple shape, object dtype):
     cdef Py_ssize_t size = dtype.itemsize
     for extent in shape:
         size *= extent
-    if KEPT_LEAST <= size <= KEPT_MOST:
+    if KEPT_LEAST <= size <= KEPT_BYTES:
         return np.ndarray(shape, dtype, kept_bytes(size))
     buffer = np.empty(size + 64, dtype=np.uint8)
     cdef Py_ssize_t skip = -(<Py_ssize_t> cnp.PyArray_DATA(<cnp.ndarray> buffer)) & 63
