@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.cli._common import Column, CommandError, print_table, require
+from fastconv.cli._feeds import add_sizes, count, random_feeds
 
 COLUMNS = (
     Column("node", right=False),
@@ -29,16 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `fastconv profile`."""
     add = parser.add_argument
     add("network", type=Path, metavar="NET.onnx", help="a network's file")
-    add("--size", type=_count, default=224, metavar="N",
-        help="what free sizes are (default: 224), except the first axis, which is 1")
-    add("--runs", type=_count, default=10, metavar="N", help="how often to run it (default: 10)")
-    add("--top", type=_count, metavar="N", help="print the N slowest nodes alone, slowest first")
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
-    return int(text)
+    add_sizes(parser)
+    add("--runs", type=count, default=10, metavar="N", help="how often to run it (default: 10)")
+    add("--top", type=count, metavar="N", help="print the N slowest nodes alone, slowest first")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         model = onnx.load(arguments.network)
-        feeds = {value.name: random_feed(value, arguments.size) for value in model.inputs}
+        feeds = random_feeds(model.inputs, arguments.size, dict(arguments.shape))
         timings = model.profile(feeds, arguments.runs)
     except ValueError as error:
         raise CommandError(f"profile: {error}") from error
@@ -62,17 +56,6 @@ def run(arguments: argparse.Namespace) -> int:
                       for name, fed in feeds.items())
     print(f"\n{model.name} ({sizes}): {len(timings)} nodes, {total * 1e3:.3f} ms")
     return 0
-
-
-def random_feed(value: Any, size: int) -> np.ndarray:
-    """Numbers between 0 and 1, zeros where the input takes none of these, of an input's shape."""
-    if value.dtype is None or value.dtype.kind not in "biuf" or value.shape is None:
-        raise CommandError(f"profile: cannot make up numbers for the input {value!r}")
-    shape = [known if isinstance(known, int) else size if axis else 1
-             for axis, known in enumerate(value.shape)]
-    if value.dtype.kind != "f":
-        return np.zeros(shape, value.dtype)
-    return np.asarray(np.random.default_rng(0).random(shape), value.dtype)
 
 
 def _row(timing: Any, total: float) -> tuple[str, ...]:

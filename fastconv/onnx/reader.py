@@ -174,7 +174,7 @@ def _skeleton(onnx: Any, proto: Any) -> Any:
 
 def _check_and_infer(onnx: Any, skeleton: Any) -> dict[str, Any]:
     """Check the skeleton; return the TypeProto of every value whose type is known, by name."""
-    onnx.checker.check_model(skeleton)
+    _check(onnx, skeleton)
     try:
         graph = onnx.shape_inference.infer_shapes(skeleton, data_prop=True).graph
     except onnx.shape_inference.InferenceError as error:
@@ -185,6 +185,18 @@ def _check_and_infer(onnx: Any, skeleton: Any) -> dict[str, Any]:
     for value in (*graph.input, *graph.value_info, *graph.output):
         types[value.name] = value.type
     return types
+
+
+def _check(onnx: Any, skeleton: Any) -> None:
+    """Check the skeleton; unlike `onnx.checker`, do not mind inputs and outputs without a shape."""
+    tensors = [value.type.tensor_type for value in (*skeleton.graph.input, *skeleton.graph.output)
+               if value.type.HasField("tensor_type")]
+    shapeless = [tensor for tensor in tensors if not tensor.HasField("shape")]
+    for tensor in shapeless:
+        tensor.shape.SetInParent()
+    onnx.checker.check_model(skeleton)
+    for tensor in shapeless:
+        tensor.ClearField("shape")
 
 
 def graph_name(proto: Any) -> str:
