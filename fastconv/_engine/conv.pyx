@@ -21,7 +21,8 @@ from .direct cimport plan_planes
 from .grouped cimport plan_grouped
 from .im2col cimport plan_im2col
 from .kernels cimport FC_ACT_CLIP, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH, FC_ACT_LEAKY_RELU
-from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, FC_ACT_SIGMOID, FC_ACT_SILU, FC_ACT_TANH
+from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, FC_ACT_SCALED_HARDSWISH, FC_ACT_SIGMOID
+from .kernels cimport FC_ACT_SILU, FC_ACT_TANH
 from .memory cimport Buffer, allocate, borrow_workspace, empty_array, return_workspace
 from .winograd cimport plan_winograd
 from .op cimport Prepared, fc_call, fc_conv, fc_view
@@ -42,6 +43,7 @@ ACTIVATION_CODES = {
     "silu": FC_ACT_SILU,
     "hardsigmoid": FC_ACT_HARDSIGMOID,
     "hardswish": FC_ACT_HARDSWISH,
+    "scaled_hardswish": FC_ACT_SCALED_HARDSWISH,
 }
 
 

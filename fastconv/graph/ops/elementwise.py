@@ -41,6 +41,12 @@ def _hardsigmoid(node: Node) -> Any:
     return "hardsigmoid" if third else None
 
 
+def _hardswish(node: Node) -> Any:
+    if "scale" not in node.attributes:  # put there by a pass
+        return "hardswish"
+    return ("scaled_hardswish", node.attributes["scale"], node.attributes["shift"])
+
+
 # Operators that the engine can compute in a convolution's store.
 _ACTIVATIONS = {
     "Relu": lambda node: "relu",
@@ -49,7 +55,8 @@ _ACTIVATIONS = {
     "Sigmoid": lambda node: "sigmoid",
     "Tanh": lambda node: "tanh",
     "HardSigmoid": _hardsigmoid,
-    "HardSwish": lambda node: "hardswish",
+    "HardSwish": _hardswish,
+    "Silu": lambda node: "silu",
 }
 
 
@@ -79,6 +86,25 @@ def _any_hardsigmoid(slope: float, offset: float) -> Kernel:
         center, scale, shift = (np.array([v], x.dtype) for v in (0, slope, offset))
         return elementwise.map(x, x.dtype, empty_like(x), center=center, scale=scale, shift=shift,
                                activation="clip", alpha=0.0, beta=1.0)
+
+    return kernel
+
+
+@operator("ScaleShift", dtypes=FLOATS)
+def scale_shift(node: Node) -> Kernel:
+    """A factor and an offset for each channel, and an activation; made by a pass."""
+    kind, alpha, beta = parse_activation(node.op, node.attributes.get("activation"))
+    made: dict[Any, tuple[np.ndarray, ...]] = {}
+
+    def kernel(x, scale, shift):
+        if x.dtype not in made:
+            full = np.broadcast_arrays(scale, shift)
+            scale, shift = (np.array(table, x.dtype) for table in full)
+            made[x.dtype] = np.zeros_like(scale), scale, shift
+        center, scale, shift = made[x.dtype]
+        axis = 1 if scale.size > 1 else -1
+        return elementwise.map(x, x.dtype, empty_like(x), channel_axis=axis, center=center,
+                               scale=scale, shift=shift, activation=kind, alpha=alpha, beta=beta)
 
     return kernel
 

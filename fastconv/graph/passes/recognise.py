@@ -1,7 +1,10 @@
-"""Passes that find activations which a file spells out as arithmetic.
+"""Passes that find what a file spells out as arithmetic.
 
     x * clip(x + 3, 0, 6) / 6, in any order of its factors      ->  HardSwish
     clip(x + 3, 0, 6) / 6                                       ->  HardSigmoid
+    x * sigmoid(x)                                              ->  Silu
+    Sum of two arrays                                           ->  Add
+    x + x * gate, the gate one number for each channel          ->  x * (gate + 1)
 
 Some files round 1/6 (0.16662598 has gone through float16); what that changes is multiplied behind.
 """
@@ -16,9 +19,10 @@ import numpy as np
 from ..ir import Graph, Node, Value
 from ..ops import FLOATS
 from ..ops.elementwise import fusable_activation
+from ._absorb import Links, absorb
 from .remove import remove_dead
 
-__all__ = ["recognise_hard_activations"]
+__all__ = ["recognise_gates", "recognise_hard_activations", "recognise_silu", "recognise_sums"]
 
 # Products of more factors are looked at no further.
 _MOST_FACTORS = 2
@@ -118,4 +122,63 @@ def _shifted(value: Value, producers: dict[Value, Node]) -> Value | None:
     for x, number in (add.inputs, add.inputs[::-1]):
         if _number(number) == 3 and x.shape:  # x has an axis: [3.0] adds none
             return x
+    return None
+
+
+def recognise_silu(graph: Graph) -> None:
+    """Put Silu for x * sigmoid(x)."""
+    producers = graph.producers()
+    for node in graph.nodes:
+        if node.op != "Mul" or node.domain or node.output.dtype not in FLOATS:
+            continue
+        for x, other in (node.inputs, node.inputs[::-1]):
+            sigmoid = producers.get(other)
+            if (sigmoid is not None and sigmoid.op == "Sigmoid" and not sigmoid.domain
+                    and sigmoid.inputs[0] is x):
+                node.op, node.inputs, node.attributes, node.fallback = "Silu", [x], {}, None
+                break
+    remove_dead(graph)
+
+
+def recognise_sums(graph: Graph) -> None:
+    """Put Add for sums of two arrays, which other passes know."""
+    for node in graph.nodes:
+        if node.op == "Sum" and not node.domain and len(node.inputs) == 2:
+            node.op = "Add"
+
+
+def recognise_gates(graph: Graph) -> None:
+    """Let one be added to gates rather than the gated array to itself."""
+
+    def into(node: Node, links: Links) -> Node | None:
+        if node.op != "Add" or node.domain or node.output.dtype not in FLOATS:
+            return None
+        for x, gated in (node.inputs, node.inputs[::-1]):
+            product = links.maker_for(gated, node)
+            if product is not None and product.op == "Mul" and not product.domain:
+                gate = _gate_of(product, x)
+                if gate is not None:
+                    found.append((product, gate))
+                    return product
+        return None
+
+    found: list[tuple[Node, Value]] = []
+    absorb(graph, into)
+    for product, gate in found:
+        name = f"{product.name}.gate"
+        more = Value(name, gate.dtype, gate.shape)
+        one = Value(f"{name}.one", constant=np.array(1, gate.dtype))
+        at = graph.nodes.index(product)
+        graph.nodes.insert(at, Node("Add", [gate, one], [more], name=name))
+        product.inputs = [more if value is gate else value for value in product.inputs]
+
+
+def _gate_of(product: Node, x: Value) -> Value | None:
+    """The factor of x that has one number for each channel."""
+    for mine, gate in (product.inputs, product.inputs[::-1]):
+        sizes = gate.shape
+        if (mine is x and gate is not x and gate.dtype == x.dtype and x.shape is not None
+                and sizes is not None and len(sizes) == len(x.shape) > 2
+                and all(size == 1 for size in sizes[2:])):
+            return gate
     return None
