@@ -19,7 +19,7 @@ import numpy as np
 from .ir import Graph, GraphError, Node, Value
 from .ops import TABLE
 
-__all__ = ["Executor", "Operation", "is_native"]
+__all__ = ["Executor", "Operation", "Profiled", "is_native"]
 
 
 class Operation:
@@ -83,6 +83,23 @@ def describe(node: Node) -> str:
 def is_native(node: Node) -> bool:
     """Whether fastconv's own code will run a node, which alone takes what passes add to it."""
     return Operation(node).kernel is not None
+
+
+class Profiled(NamedTuple):
+    """One step of a run that was watched.
+
+    Attributes
+    ----------
+    operation : Operation
+    seconds : float
+    inputs, outputs : tuple
+        The arrays, None for a missing one.
+    """
+
+    operation: Operation
+    seconds: float
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
 
 
 class _Step(NamedTuple):
@@ -163,15 +180,17 @@ class Executor:
                 self._run_step(step, slots)
         return [slots[slot] for slot in self._outputs]
 
-    def profile(self, inputs: Sequence[Any]) -> list[tuple[Operation, float]]:
-        """Run the graph as `run` does, and return each operation with the seconds it took."""
-        slots, times = self._filled(inputs), []
+    def profile(self, inputs: Sequence[Any], look: Callable[[Profiled], Any]) -> list[Any]:
+        """Run the graph as `run` does; return what `look` makes of each step, which is timed."""
+        slots, seen = self._filled(inputs), []
         with np.errstate(all="ignore"):
             for step in self._steps:
+                given = tuple(slots[slot] for slot in step.inputs)
                 start = time.perf_counter()
-                self._run_step(step, slots)
-                times.append((step.operation, time.perf_counter() - start))
-        return times
+                results = self._run_step(step, slots)
+                took = time.perf_counter() - start
+                seen.append(look(Profiled(step.operation, took, given, tuple(results))))
+        return seen
 
     def _filled(self, inputs: Sequence[Any]) -> list[Any]:
         """The slots before the first step."""
@@ -180,7 +199,7 @@ class Executor:
             slots[slot] = value
         return slots
 
-    def _run_step(self, step: _Step, slots: list[Any]) -> None:
+    def _run_step(self, step: _Step, slots: list[Any]) -> Sequence[Any]:
         try:
             results = step.operation([slots[slot] for slot in step.inputs])
         except (GraphError, MemoryError):
@@ -195,6 +214,7 @@ class Executor:
         slots[_NOTHING] = None
         for slot in step.free:
             slots[slot] = None
+        return results
 
 
 def _seen(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv.graph.executor import Executor
+from fastconv.graph.executor import Executor, Profiled
 from fastconv.graph.ir import GraphError, Value
 from fastconv.graph.passes import optimise
 
@@ -60,6 +60,13 @@ class Timing(NamedTuple):
     native : bool
         Whether fastconv has code for it; the `onnx` package's reference runs the others.
     seconds : float
+    node : graph.ir.Node
+    inputs, outputs : tuple of tuple of int
+        The shapes of what it has read and made; () for what is missing, or no array.
+    bytes : int
+        Of all these arrays.
+    algorithm : str
+        Of convolutions, "" elsewhere.
     """
 
     name: str
@@ -67,6 +74,11 @@ class Timing(NamedTuple):
     activation: Any
     native: bool
     seconds: float
+    node: Any
+    inputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[int, ...], ...]
+    bytes: int
+    algorithm: str
 
 
 class Model:
@@ -148,12 +160,10 @@ class Model:
         executor, inputs = self._for(feeds)
         arrays = arrange(self.name, inputs, feeds)
         with self._named_errors():
-            runs = [executor.profile(arrays) for _ in range(rounds + 1)][1:]
-        return [
-            Timing(node.name, node.op, node.attributes.get("activation"),
-                   operation.kernel is not None, min(run[at][1] for run in runs))
-            for at, (operation, _) in enumerate(runs[0]) for node in (operation.node,)
-        ]
+            first = executor.profile(arrays, _timing)
+            runs = [executor.profile(arrays, lambda step: step.seconds) for _ in range(rounds)]
+        fastest = map(min, zip(*runs, strict=True))
+        return [timing._replace(seconds=s) for timing, s in zip(first, fastest, strict=True)]
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -174,6 +184,23 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}: {self.inputs} -> {self.outputs})"
+
+
+def _timing(step: Profiled) -> Timing:
+    """What a first run says of a step; its time does not count yet."""
+    operation, node = step.operation, step.operation.node
+    arrays = [x for x in (*step.inputs, *step.outputs) if isinstance(x, np.ndarray)]
+    explain = getattr(operation.kernel, "explain", None)
+    plan = explain(step.inputs[0]) if explain else None
+    return Timing(
+        node.name, node.op, node.attributes.get("activation"), operation.kernel is not None,
+        step.seconds, node, tuple(map(_shape, step.inputs)), tuple(map(_shape, step.outputs)),
+        sum(x.nbytes for x in arrays), f"{plan.algorithm} {plan.form}" if plan else "",
+    )
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return x.shape if isinstance(x, np.ndarray) else ()
 
 
 def _own(result: Any, inputs: list[Any]) -> Any:
