@@ -12,7 +12,7 @@ from libc.stddef cimport ptrdiff_t
 from . cimport dispatch, memory, threads
 from .arithmetic cimport ceil_div
 from .elementwise_kernels cimport (
-    FC_LRN_LINES, fc_elementwise_kernels, fc_lrn_args, fc_map_args, fc_softmax_args,
+    FC_ADD, FC_DIV, FC_LRN_LINES, FC_MUL, FC_SUB, fc_binary_args, fc_elementwise_kernels, fc_lrn_args, fc_map_args, fc_softmax_args,
 )
 from .grid cimport (
     BLOCK_ELEMENTS, TRANSPOSED_COLS, Axis, Place, Walk, bring_contiguous_axis_in, build_grid,
@@ -69,36 +69,115 @@ def map(cnp.ndarray x, cnp.dtype dtype, out=None, *, int channel_axis=-1, center
     activation : str
         Its kind, as `parse_activation` calls it; alpha and beta are its numbers.
     """
+    cdef cnp.ndarray source, target
+    source, target = prepare(x, dtype, out, True)
+    run_map(source, target, channel_axis, (center, scale, shift, slope),
+            ACTIVATION_CODES[activation], alpha, beta, EXP_WORK)
+    return deliver(target, out)
+
+
+def copy(cnp.ndarray x, cnp.ndarray out):
+    """Put x into `out`, of the same shape and dtype, float32 or float64; they share no element.
+
+    x may be a broadcast view.
+    """
+    run_map(x, out, -1, (None, None, None, None), ACTIVATION_CODES["none"], 0, 0, 0)
+    return out
+
+
+cdef int run_map(cnp.ndarray x, cnp.ndarray out, int channel_axis, tuple tables, int activation,
+                 double alpha, double beta, double work_per_element) except -1:
+    """The walk of `map`; tables are center, scale, shift and slope."""
     cdef MapContext context
     cdef Walk walk
-    cdef cnp.ndarray source, target
     cdef Axis *row
     cdef Axis *col
     cdef double work
-    source, target = prepare(x, dtype, out, True)
-    if cnp.PyArray_SIZE(source):
-        context.kernels = dispatch.kernels(dtype.itemsize == 8).elementwise
-        build_grid(&walk.cut.grid, source, None, target, -1, channel_axis)
-        bring_contiguous_axis_in(&walk.cut.grid, dtype.itemsize)
-        row = &walk.cut.grid.axis[walk.cut.grid.count - 2]
-        col = &walk.cut.grid.axis[walk.cut.grid.count - 1]
-        context.args = fc_map_args(
-            x=<const char *> cnp.PyArray_DATA(source), x_row=row.x, x_col=col.x,
-            out=<char *> cnp.PyArray_DATA(target), out_row=row.out, out_col=col.out,
-            rows=0, cols=0,
-            center=table_data(center), scale=table_data(scale), shift=table_data(shift),
-            slope=table_data(slope), channel_row=row.channel, channel_col=col.channel,
-            activation=ACTIVATION_CODES[activation], alpha=alpha, beta=beta,
-        )
-        cols = BLOCK_ELEMENTS if col.x == dtype.itemsize or row.size == 1 else TRANSPOSED_COLS
-        cols = min(cols, col.size)
-        cut_grid(&walk.cut, BLOCK_ELEMENTS // cols, cols, 1)
-        walk.kernel = map_block
-        walk.context = &context
-        work = <double> cnp.PyArray_SIZE(source) * (8 * dtype.itemsize + EXP_WORK)
-        with nogil:
-            run_walk(&walk, work, threads.maximum())
-    return deliver(target, out)
+    cdef Py_ssize_t element = cnp.PyArray_ITEMSIZE(x), cols
+    if not cnp.PyArray_SIZE(x):
+        return 0
+    context.kernels = dispatch.kernels(element == 8).elementwise
+    build_grid(&walk.cut.grid, x, None, out, -1, channel_axis)
+    bring_contiguous_axis_in(&walk.cut.grid, element)
+    row = &walk.cut.grid.axis[walk.cut.grid.count - 2]
+    col = &walk.cut.grid.axis[walk.cut.grid.count - 1]
+    context.args = fc_map_args(
+        x=<const char *> cnp.PyArray_DATA(x), x_row=row.x, x_col=col.x,
+        out=<char *> cnp.PyArray_DATA(out), out_row=row.out, out_col=col.out,
+        rows=0, cols=0,
+        center=table_data(tables[0]), scale=table_data(tables[1]), shift=table_data(tables[2]),
+        slope=table_data(tables[3]), channel_row=row.channel, channel_col=col.channel,
+        activation=activation, alpha=alpha, beta=beta,
+    )
+    cols = BLOCK_ELEMENTS if col.x == element or row.size == 1 else TRANSPOSED_COLS
+    cols = min(cols, col.size)
+    cut_grid(&walk.cut, BLOCK_ELEMENTS // cols, cols, 1)
+    walk.kernel = map_block
+    walk.context = &context
+    work = <double> cnp.PyArray_SIZE(x) * (8 * element + work_per_element)
+    with nogil:
+        run_walk(&walk, work, threads.maximum())
+    return 0
+
+
+# --- binary: arithmetic with broadcasting ------------------------------------------------------
+
+BINARY_OPS = {"Add": FC_ADD, "Sub": FC_SUB, "Mul": FC_MUL, "Div": FC_DIV}
+
+cdef struct BinaryContext:
+    fc_binary_args args           # pointers to the first element
+    const fc_elementwise_kernels *kernels
+
+
+cdef void binary_block(void *context, const Place *place, int thread) noexcept nogil:
+    cdef BinaryContext *binary = <BinaryContext *> context
+    cdef fc_binary_args args = binary.args
+    args.x += place.x
+    args.y += place.grad
+    args.out += place.out
+    args.rows = place.rows
+    args.cols = place.cols
+    binary.kernels.binary(&args)
+
+
+def binary(str op, cnp.ndarray x, cnp.ndarray y, cnp.ndarray out):
+    """x op y, element by element, into `out`, which is also returned.
+
+    Parameters
+    ----------
+    op : str
+        A key of BINARY_OPS.
+    x, y, out : ndarray
+        Of one shape and dtype, float32 or float64, aligned; x and y may be broadcast views. `out`
+        shares no memory with them.
+    """
+    cdef BinaryContext context
+    cdef Walk walk
+    cdef Axis *row
+    cdef Axis *col
+    cdef Py_ssize_t cols
+    cdef bint wide = cnp.PyArray_ITEMSIZE(x) == 8
+    cdef double work
+    if not cnp.PyArray_SIZE(x):
+        return out
+    context.kernels = dispatch.kernels(wide).elementwise
+    build_grid(&walk.cut.grid, x, y, out, -1, -1)
+    row = &walk.cut.grid.axis[walk.cut.grid.count - 2]
+    col = &walk.cut.grid.axis[walk.cut.grid.count - 1]
+    context.args = fc_binary_args(
+        x=<const char *> cnp.PyArray_DATA(x), x_row=row.x, x_col=col.x,
+        y=<const char *> cnp.PyArray_DATA(y), y_row=row.grad, y_col=col.grad,
+        out=<char *> cnp.PyArray_DATA(out), out_row=row.out, out_col=col.out,
+        rows=0, cols=0, op=BINARY_OPS[op],
+    )
+    cols = min(<Py_ssize_t> BLOCK_ELEMENTS, col.size)
+    cut_grid(&walk.cut, BLOCK_ELEMENTS // cols, cols, 1)
+    walk.kernel = binary_block
+    walk.context = &context
+    work = <double> cnp.PyArray_SIZE(x) * 12 * cnp.PyArray_ITEMSIZE(x)
+    with nogil:
+        run_walk(&walk, work, threads.maximum())
+    return out
 
 
 # --- Reductions along one axis -----------------------------------------------------------------

@@ -12,7 +12,7 @@ from fastconv._engine import elementwise
 from fastconv.functional._check import parse_activation
 
 from ..ir import Node
-from ._entry import FLOATS, Kernel, empty_like, operator
+from ._entry import FLOATS, Kernel, empty_in_order, empty_like, operator
 
 __all__ = ["fusable_activation"]
 
@@ -159,37 +159,35 @@ def of_two(node: Node) -> Kernel | None:
     """Arithmetic with broadcasting."""
     if "broadcast" in node.attributes:  # opset 6's rule
         return None
+    if node.op == "Pow":
+        return _power(node)
     function = (_BINARY | _FLOAT_BINARY)[node.op]
-    square = node.op == "Pow" and node.constant(1) is not None and np.all(node.constant(1) == 2)
-    affine, commutes = _AFFINE.get(node.op), node.op in ("Add", "Mul")
 
     def kernel(x, y):
         if x.dtype != y.dtype:
             return NotImplemented
-        if commutes and x.size < y.size:
-            x, y = y, x
-        if square and y.size == 1:
-            return np.square(x).reshape(np.broadcast_shapes(x.shape, y.shape))
-        if affine and x.dtype in FLOATS and x.size >= _LARGE:
-            axis = _only_axis(x, y)
-            if axis is not None:
-                return _map_affine(affine, x, y, axis)
-        return function(x, y)
+        if x.dtype not in FLOATS or not (x.flags.aligned and y.flags.aligned):
+            return function(x, y)
+        shape = np.broadcast_shapes(x.shape, y.shape)
+        larger = x if x.size >= y.size else y
+        out = empty_in_order(shape, larger.reshape((1,) * (len(shape) - larger.ndim) + larger.shape))
+        both = (part if part.shape == shape else np.broadcast_to(part, shape) for part in (x, y))
+        return elementwise.binary(node.op, *both, out)
 
     return kernel
 
 
-# Smaller arrays are done by NumPy before the engine has looked at their strides.
-_LARGE = 4096
-# Operators as (x - center) * scale + shift, the second operand being one of the three.
-_AFFINE = {"Sub": "center", "Mul": "scale", "Add": "shift"}
+def _power(node: Node) -> Kernel:
+    square = node.constant(1) is not None and np.all(node.constant(1) == 2)
 
+    def kernel(x, y):
+        if x.dtype != y.dtype:
+            return NotImplemented
+        if square and y.size == 1:
+            return np.square(x).reshape(np.broadcast_shapes(x.shape, y.shape))
+        return np.power(x, y)
 
-def _map_affine(place, x, y, axis):
-    table = np.ascontiguousarray(y.reshape(-1))
-    tables = {"center": np.zeros_like(table), "scale": np.ones_like(table),
-              "shift": np.zeros_like(table), place: table}
-    return elementwise.map(x, x.dtype, empty_like(x), channel_axis=axis, **tables)
+    return kernel
 
 
 @operator("Sum", dtypes=FLOATS)

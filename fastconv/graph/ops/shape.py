@@ -6,10 +6,20 @@ import math
 
 import numpy as np
 
+from fastconv._engine import elementwise
 from fastconv.functional import shape as functional
 
 from ..ir import Node
-from ._entry import Kernel, axes_argument, in_memory_order, integers, operator
+from ._entry import (
+    FLOATS,
+    Kernel,
+    axes_argument,
+    copy_into,
+    empty_in_order,
+    in_memory_order,
+    integers,
+    operator,
+)
 
 
 @operator("Shape")
@@ -48,9 +58,23 @@ def reshape(node: Node) -> Kernel:
         sizes = integers(target)
         if not allow:
             sizes = tuple(x.shape[i] if s == 0 else s for i, s in enumerate(sizes))
-        return x.reshape(sizes)
+        return _reshaped(x, sizes)
 
     return kernel
+
+
+def _reshaped(x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    """x with other axes: a view where that can be, else a copy."""
+    if x.dtype in FLOATS and not x.flags.c_contiguous:
+        plain = x.view()
+        try:
+            plain.shape = sizes
+        except AttributeError:  # no strides are such a view
+            plain = elementwise.empty(x.shape, x.dtype)
+            copy_into(plain, x)
+            return plain.reshape(sizes)
+        return plain
+    return x.reshape(sizes)
 
 
 @operator("Flatten")
@@ -60,7 +84,7 @@ def flatten(node: Node) -> Kernel:
 
     def kernel(x):
         at = axis + x.ndim if axis < 0 else axis
-        return x.reshape(math.prod(x.shape[:at]), math.prod(x.shape[at:]))
+        return _reshaped(x, (math.prod(x.shape[:at]), math.prod(x.shape[at:])))
 
     return kernel
 
@@ -128,7 +152,21 @@ def split(node: Node) -> Kernel:
 def concat(node: Node) -> Kernel:
     """Join along an axis, in the order of memory of the parts."""
     axis = node.attributes["axis"]
-    return lambda *parts: np.concatenate(parts, axis)
+
+    def kernel(*parts):
+        first = parts[0]
+        if first.dtype not in FLOATS or any(part.dtype != first.dtype for part in parts):
+            return np.concatenate(parts, axis)
+        at, shape = axis % first.ndim, list(first.shape)
+        shape[at] = sum(part.shape[at] for part in parts)
+        result, start = empty_in_order(shape, max(parts, key=lambda part: part.size)), 0
+        for part in parts:
+            end = start + part.shape[at]
+            copy_into(result[(slice(None),) * at + (slice(start, end),)], part)
+            start = end
+        return result
+
+    return kernel
 
 
 @operator("Expand")
@@ -179,11 +217,45 @@ def pad(node: Node) -> Kernel | None:
             pairs[axis] = (before, after)
         if x.dtype.kind not in "biuf" or (mode == "reflect" and _too_small(x, pairs)):
             return NotImplemented
-        order = in_memory_order(x)
-        padded = functional.pad(x.transpose(order), [pairs[axis] for axis in order], mode, value)
-        return padded.transpose(np.argsort(order))
+        if min(map(min, pairs), default=0) < 0 or x.size == 0:
+            return _cropped(x, pairs, mode, value)
+        sizes = [n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True)]
+        result = empty_in_order(sizes, x)
+        inside = tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, pairs, strict=True))
+        copy_into(result[inside], x)
+        for axis, (size, pair) in enumerate(zip(x.shape, pairs, strict=True)):
+            _fill_ends(result, inside, axis, size, pair, mode, value)
+        return result
 
     return None if mode is None else kernel
+
+
+def _cropped(x, pairs, mode, value):
+    """Padding of which some is taken off."""
+    order = in_memory_order(x)
+    padded = functional.pad(x.transpose(order), [pairs[axis] for axis in order], mode, value)
+    return padded.transpose(np.argsort(order))
+
+
+def _fill_ends(result, inside, axis, size, pair, mode, value):
+    """Fill what lies before and behind along an axis; along earlier ones all is filled."""
+    lead, rest = (slice(None),) * axis, inside[axis + 1 :]
+    before, end = pair[0], pair[0] + size
+    sources = {
+        "replicate": (slice(before, before + 1), slice(end - 1, end)),
+        "reflect": (_falling(2 * before, before), _falling(end - 2, pair[1])),
+    }.get(mode)
+    for at, (start, stop) in enumerate(((0, before), (end, end + pair[1]))):
+        if start < stop:
+            fill = (np.asarray(value, result.dtype) if sources is None
+                    else result[(*lead, sources[at], *rest)])
+            copy_into(result[(*lead, slice(start, stop), *rest)], fill)
+
+
+def _falling(start: int, count: int) -> slice:
+    """So many places from `start` down."""
+    stop = start - count
+    return slice(start, stop if stop >= 0 else None, -1)
 
 
 def _too_small(x, pairs) -> bool:
