@@ -12,6 +12,7 @@ import numpy as np
 from fastconv.graph.executor import Executor, Profiled
 from fastconv.graph.ir import GraphError, Value
 from fastconv.graph.passes import optimise
+from fastconv.graph.results import own
 
 from .errors import ModelError
 from .feeds import arrange
@@ -135,7 +136,7 @@ class Model:
         arrays = arrange(self.name, inputs, feeds)
         with self._named_errors():
             results = executor.run(arrays)
-        return [_own(result, arrays) for result in results]
+        return [own(result, arrays) for result in results]
 
     def profile(self, feeds: Mapping[str, Any], rounds: int = 10) -> list[Timing]:
         """Time each node that runs.
@@ -201,14 +202,3 @@ def _timing(step: Profiled) -> Timing:
 
 def _shape(x: Any) -> tuple[int, ...]:
     return x.shape if isinstance(x, np.ndarray) else ()
-
-
-def _own(result: Any, inputs: list[Any]) -> Any:
-    """A result as the caller may keep and change it: no view of constants or of what was fed."""
-    if not isinstance(result, np.ndarray):
-        return result
-    whole = result.flags.c_contiguous and result.flags.writeable
-    if whole and not any(isinstance(x, np.ndarray) and np.may_share_memory(result, x)
-                         for x in inputs):
-        return result
-    return np.array(result, order="C")
