@@ -1,4 +1,5 @@
 """Lines of an array along one axis, each a weighted sum of a few lines of another: resizing.
+And elements of the last axis at other places: shuffled channels.
 
     out[o, j, :] = sum over t of weights[j, t] * x[o, lines[j, t], :]
 
@@ -12,7 +13,8 @@ from libc.stddef cimport ptrdiff_t
 from . cimport dispatch, threads
 from .arithmetic cimport ceil_div
 from .arrays cimport raise_for
-from .elementwise_kernels cimport fc_elementwise_kernels, fc_weigh_args
+from .elementwise_kernels cimport fc_elementwise_kernels, fc_pick_args, fc_weigh_args
+from .grid cimport Axis, Place, Walk, build_grid, cut_grid, run_walk
 
 cnp.import_array()
 
@@ -88,4 +90,56 @@ def weigh(cnp.ndarray x, cnp.ndarray offsets, cnp.ndarray weights, cnp.ndarray o
                            ceil_div(context.all_lines, context.lines_per_task), work, False,
                            threads.maximum())
     raise_for(code)
+    return out
+
+
+# --- pick: other places along the last axis -----------------------------------------------------
+
+cdef struct PickContext:
+    fc_pick_args args             # pointers to the first element
+    const fc_elementwise_kernels *kernels
+
+
+cdef void pick_block(void *raw, const Place *place, int thread) noexcept nogil:
+    cdef PickContext *context = <PickContext *> raw
+    cdef fc_pick_args args = context.args
+    args.x += place.x
+    args.out += place.out
+    args.rows = place.cols
+    context.kernels.pick(&args)
+
+
+def pick(cnp.ndarray x, cnp.ndarray index, cnp.ndarray out):
+    """Fill `out` with x[..., index], and return it.
+
+    Parameters
+    ----------
+    x : ndarray, (..., n)
+        float32 or float64, aligned, the last axis contiguous.
+    index : ndarray of intp, (m,)
+        Contiguous, from 0 to n - 1.
+    out : ndarray, (..., m)
+        Of x's dtype, the last axis contiguous; shares no memory with x.
+    """
+    cdef PickContext context
+    cdef Walk walk
+    cdef Axis *row
+    cdef double work
+    cdef Py_ssize_t cols = cnp.PyArray_DIM(index, 0), last = cnp.PyArray_NDIM(x) - 1
+    if not cnp.PyArray_SIZE(out):
+        return out
+    context.kernels = dispatch.kernels(cnp.PyArray_ITEMSIZE(x) == 8).elementwise
+    build_grid(&walk.cut.grid, x, None, out, <int> last, -1)
+    row = &walk.cut.grid.axis[walk.cut.grid.count - 1]
+    context.args = fc_pick_args(
+        x=<const char *> cnp.PyArray_DATA(x), x_row=row.x,
+        index=<const ptrdiff_t *> cnp.PyArray_DATA(index),
+        out=<char *> cnp.PyArray_DATA(out), out_row=row.out, rows=0, cols=cols,
+    )
+    cut_grid(&walk.cut, 1, max(<Py_ssize_t> 1, TASK_ELEMENTS // cols), cols)
+    walk.kernel = pick_block
+    walk.context = &context
+    work = <double> cnp.PyArray_SIZE(out) * 8 * cnp.PyArray_ITEMSIZE(x)
+    with nogil:
+        run_walk(&walk, work, threads.maximum())
     return out

@@ -170,7 +170,7 @@ def of_two(node: Node) -> Kernel | None:
             return function(x, y)
         shape = np.broadcast_shapes(x.shape, y.shape)
         larger = x if x.size >= y.size else y
-        out = empty_in_order(shape, larger.reshape((1,) * (len(shape) - larger.ndim) + larger.shape))
+        out = empty_in_order(shape, larger[(None,) * (len(shape) - larger.ndim)])
         both = (part if part.shape == shape else np.broadcast_to(part, shape) for part in (x, y))
         return elementwise.binary(node.op, *both, out)
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fastconv._engine import elementwise
+from fastconv._engine import elementwise, resample
 from fastconv.functional import shape as functional
 
 from ..ir import Node
@@ -182,8 +182,24 @@ def expand(node: Node) -> Kernel:
 @operator("Gather")
 def gather(node: Node) -> Kernel:
     """Pick places along an axis."""
-    axis = node.attributes.get("axis", 0)
-    return lambda x, places: np.take(x, places, axis)
+    axis, chosen = node.attributes.get("axis", 0), node.constant(1)
+    checked: dict[int, np.ndarray] = {}  # by size: constant places, counted from the front
+
+    def kernel(x, places):
+        if chosen is None or chosen.ndim != 1 or x.dtype not in FLOATS or not x.flags.aligned:
+            return np.take(x, places, axis)
+        at = axis % x.ndim
+        if x.strides[at] != x.itemsize or not x.size:
+            return np.take(x, places, axis)
+        n = x.shape[at]
+        if n not in checked:
+            checked[n] = np.arange(n)[chosen].astype(np.intp)
+        shape = (*x.shape[:at], len(chosen), *x.shape[at + 1 :])
+        result = empty_in_order(shape, x)
+        resample.pick(np.moveaxis(x, at, -1), checked[n], np.moveaxis(result, at, -1))
+        return result
+
+    return kernel
 
 
 # Where `to` in ONNX's numbering means numbers that NumPy converts alike.
