@@ -16,7 +16,7 @@ from ._entry import FLOATS, Kernel, axes_argument, empty_like, operator
 from .window import global_average_pool
 
 
-@operator("BatchNormalization", dtypes=FLOATS)
+@operator("BatchNormalization", dtypes=FLOATS, arrays=(0,))
 def batch_normalization(node: Node) -> Kernel | None:
     """BatchNormalization with given statistics."""
     get = node.attributes.get
@@ -74,7 +74,7 @@ def layer_normalization(node: Node) -> Kernel | None:
     return kernel
 
 
-@operator("LRN", dtypes=FLOATS)
+@operator("LRN", dtypes=FLOATS, arrays=(0,))
 def local_response_normalization(node: Node) -> Kernel | None:
     """LRN over an odd number of channels; even windows lie differently in ONNX."""
     get = node.attributes.get
@@ -89,7 +89,7 @@ def local_response_normalization(node: Node) -> Kernel | None:
     return kernel
 
 
-@operator("Softmax", "LogSoftmax", dtypes=FLOATS)
+@operator("Softmax", "LogSoftmax", dtypes=FLOATS, arrays=(0,))
 def soft_maximum(node: Node) -> Kernel:
     """Softmax and LogSoftmax; before opset 13 over all axes from `axis` on as one."""
     function = softmax if node.op == "Softmax" else log_softmax
@@ -112,7 +112,7 @@ _REDUCTIONS = {"ReduceMean": np.mean, "ReduceSum": np.sum, "ReduceMax": np.max,
 _WIDE = {"ReduceMean", "ReduceSum"}
 
 
-@operator(*_REDUCTIONS, dtypes=FLOATS)
+@operator(*_REDUCTIONS, dtypes=FLOATS, arrays=(0,))
 def reduction(node: Node) -> Kernel:
     """Reductions along any axes."""
     function, get = _REDUCTIONS[node.op], node.attributes.get
