@@ -46,6 +46,15 @@ cdef extern from "kernels.h" nogil:
         char *out
         ptrdiff_t count
 
+    ctypedef struct fc_pick_args:
+        const char *x
+        ptrdiff_t x_row
+        const ptrdiff_t *index
+        char *out
+        ptrdiff_t out_row
+        ptrdiff_t rows
+        ptrdiff_t cols
+
     ctypedef struct fc_softmax_args:
         const char *x
         ptrdiff_t x_step
@@ -79,6 +88,7 @@ cdef extern from "kernels.h" nogil:
         void (*map)(const fc_map_args *) noexcept nogil
         void (*binary)(const fc_binary_args *) noexcept nogil
         void (*weigh)(const fc_weigh_args *) noexcept nogil
+        void (*pick)(const fc_pick_args *) noexcept nogil
         void (*softmax_along)(const fc_softmax_args *) noexcept nogil
         void (*softmax_across)(const fc_softmax_args *) noexcept nogil
         void (*lrn_along)(const fc_lrn_args *) noexcept nogil

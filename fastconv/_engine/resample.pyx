@@ -1,4 +1,5 @@
 """Lines of an array along one axis, each a weighted sum of a few lines of another: resizing.
+And elements of the last axis at other places: shuffled channels.
 
     out[o, j, :] = sum over t of weights[j, t] * x[o, lines[j, t], :]
 
@@ -12,7 +13,9 @@ from libc.stddef cimport ptrdiff_t
 from . cimport dispatch, threads
 from .arithmetic cimport ceil_div
 from .arrays cimport raise_for
-from .elementwise_kernels cimport fc_elementwise_kernels, fc_weigh_args
+from .elementwise_kernels cimport fc_elementwise_kernels, fc_pick_args, fc_weigh_args
+from .grid cimport Axis, Cut, Place, Walk, build_grid, cut_grid, run_walk, walk_blocks
+from .program cimport Recorded, listening
 
 cnp.import_array()
 
@@ -33,6 +36,7 @@ cdef struct Context:
     Py_ssize_t all_lines
     Py_ssize_t lines_per_task
     Py_ssize_t count              # elements of a line
+    double work
 
 
 cdef int weigh_task(void *raw, Py_ssize_t task, int thread) noexcept nogil:
@@ -51,6 +55,12 @@ cdef int weigh_task(void *raw, Py_ssize_t task, int thread) noexcept nogil:
     return threads.FC_OK
 
 
+cdef int run_weigh(void *raw, char *workspace, int most) noexcept nogil:
+    cdef Context *context = <Context *> raw
+    return threads.run(weigh_task, context, ceil_div(context.all_lines, context.lines_per_task),
+                       context.work, False, most)
+
+
 def weigh(cnp.ndarray x, cnp.ndarray offsets, cnp.ndarray weights, cnp.ndarray out):
     """Fill `out` with weighted sums of lines of x, and return it.
 
@@ -66,7 +76,7 @@ def weigh(cnp.ndarray x, cnp.ndarray offsets, cnp.ndarray weights, cnp.ndarray o
         Of x's dtype, the last axis contiguous; shares no memory with x.
     """
     cdef Context context
-    cdef double work
+    cdef Recorded step
     cdef int code
     if not cnp.PyArray_SIZE(out):
         return out
@@ -82,10 +92,80 @@ def weigh(cnp.ndarray x, cnp.ndarray offsets, cnp.ndarray weights, cnp.ndarray o
     context.count = cnp.PyArray_DIM(out, 2)
     context.all_lines = cnp.PyArray_DIM(out, 0) * context.lines
     context.lines_per_task = max(1, TASK_ELEMENTS // context.count)
-    work = <double> cnp.PyArray_SIZE(out) * context.taps * 4 * cnp.PyArray_ITEMSIZE(x)
+    context.work = <double> cnp.PyArray_SIZE(out) * context.taps * 4 * cnp.PyArray_ITEMSIZE(x)
     with nogil:
-        code = threads.run(weigh_task, &context,
-                           ceil_div(context.all_lines, context.lines_per_task), work, False,
-                           threads.maximum())
+        code = run_weigh(&context, NULL, threads.maximum())
     raise_for(code)
+    if listening() is not None:
+        step = listening().record(run_weigh, &context, sizeof(context), (offsets, weights))
+        step.moves(&context, &context.x, False)
+        step.moves(&context, &context.out, True)
+    return out
+
+
+# --- pick: other places along the last axis -----------------------------------------------------
+
+cdef struct PickContext:
+    fc_pick_args args             # pointers to the first element
+    const fc_elementwise_kernels *kernels
+
+
+cdef void pick_block(void *raw, const Place *place, int thread) noexcept nogil:
+    cdef PickContext *context = <PickContext *> raw
+    cdef fc_pick_args args = context.args
+    args.x += place.x
+    args.out += place.out
+    args.rows = place.cols
+    context.kernels.pick(&args)
+
+
+cdef struct PickFrame:
+    Walk walk
+    PickContext context
+    double work
+
+
+cdef int run_pick(void *raw, char *workspace, int most) noexcept nogil:
+    cdef PickFrame *frame = <PickFrame *> raw
+    frame.walk.context = &frame.context
+    return walk_blocks(&frame.walk, frame.work, most)
+
+
+def pick(cnp.ndarray x, cnp.ndarray index, cnp.ndarray out):
+    """Fill `out` with x[..., index], and return it.
+
+    Parameters
+    ----------
+    x : ndarray, (..., n)
+        float32 or float64, aligned, the last axis contiguous.
+    index : ndarray of intp, (m,)
+        Contiguous, from 0 to n - 1.
+    out : ndarray, (..., m)
+        Of x's dtype, the last axis contiguous; shares no memory with x.
+    """
+    cdef PickFrame frame
+    cdef Cut *cut = &frame.walk.cut
+    cdef Axis *row
+    cdef Recorded step
+    cdef Py_ssize_t cols = cnp.PyArray_DIM(index, 0), last = cnp.PyArray_NDIM(x) - 1
+    if not cnp.PyArray_SIZE(out):
+        return out
+    frame.context.kernels = dispatch.kernels(cnp.PyArray_ITEMSIZE(x) == 8).elementwise
+    build_grid(&cut.grid, x, None, out, <int> last, -1)
+    row = &cut.grid.axis[cut.grid.count - 1]
+    frame.context.args = fc_pick_args(
+        x=<const char *> cnp.PyArray_DATA(x), x_row=row.x,
+        index=<const ptrdiff_t *> cnp.PyArray_DATA(index),
+        out=<char *> cnp.PyArray_DATA(out), out_row=row.out, rows=0, cols=cols,
+    )
+    cut_grid(cut, 1, max(<Py_ssize_t> 1, TASK_ELEMENTS // cols), cols)
+    frame.walk.kernel = pick_block
+    frame.walk.context = &frame.context
+    frame.work = <double> cnp.PyArray_SIZE(out) * 8 * cnp.PyArray_ITEMSIZE(x)
+    with nogil:
+        run_walk(&frame.walk, frame.work, threads.maximum())
+    if listening() is not None:
+        step = listening().record(run_pick, &frame, sizeof(frame), (index,))
+        step.moves(&frame, &frame.context.args.x, False)
+        step.moves(&frame, &frame.context.args.out, True)
     return out

@@ -186,6 +186,51 @@ def test_products_with_their_sigmoid_are_recognised(rng):
     check(Graph([x], [y], nodes), passes.recognise_silu, ["Silu"], rng)
 
 
+def standard(x, y, axes):
+    """Nodes for (x - mean) / sqrt(variance + eps), and the axes that are left."""
+    m, d, q, v, w, s = map(value, "mdqvws")
+    keep = {"axes": axes}
+    return [Node("ReduceMean", [x], [m], keep), Node("Sub", [x, m], [d]),
+            Node("Pow", [d, number(2)], [q]), Node("ReduceMean", [q], [v], keep),
+            Node("Add", [v, number(1e-3)], [w]), Node("Sqrt", [w], [s]),
+            Node("Div", [d, s], [y])]
+
+
+@pytest.mark.parametrize("axes, op, table", [
+    ((2, 3), "InstanceNormalization", (1, 3, 1, 1)), ((-1,), "LayerNormalization", (5,)),
+])
+def test_normalisations_are_recognised(rng, constant, axes, op, table):
+    x, a, b, y = map(value, "xaby")
+    nodes = [*standard(x, a, axes), Node("Mul", [a, constant(*table)], [b]),
+             Node("Add", [b, constant(*table)], [y])]
+    check(Graph([x], [y], nodes), passes.recognise_normalisations, [op], rng)
+
+
+def test_normalisations_along_other_axes_stay(rng):
+    x, y = value("x"), value("y")
+    nodes = standard(x, y, (1, 2))
+    check(Graph([x], [y], nodes), passes.recognise_normalisations,
+          [node.op for node in nodes], rng)
+
+
+def test_means_of_another_array_are_no_normalisation(rng):
+    x, z, y = map(value, "xzy")
+    nodes = [Node("Relu", [x], [z]), *standard(x, y, (2, 3))]
+    nodes[1].inputs = [z]
+    check(Graph([x], [y], nodes), passes.recognise_normalisations,
+          [node.op for node in nodes], rng)
+
+
+def test_shuffles_are_recognised(rng):
+    x, a, b, y = map(value, "xaby")
+    a.shape, b.shape = (1, 3, 1, 6, 5), (1, 1, 3, 6, 5)
+    sizes = [Value("s", constant=np.array(v.shape)) for v in (a, x)]
+    nodes = [Node("Reshape", [x, sizes[0]], [a]),
+             Node("Transpose", [a], [b], {"perm": (0, 2, 1, 3, 4)}),
+             Node("Reshape", [b, sizes[1]], [y])]
+    check(Graph([x], [y], nodes), passes.recognise_shuffles, ["Gather"], rng)
+
+
 def test_gates_take_what_is_added_behind_them(rng):
     x, m, g, a, y = map(value, "xmgay")
     m.shape = g.shape = (1, 3, 1, 1)

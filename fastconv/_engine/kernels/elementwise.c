@@ -1,4 +1,5 @@
-/* Elementwise operations and reductions along one axis: map, binary, weigh, softmax, local response normalisation.
+/* Elementwise operations and reductions along one axis: map, binary, weigh, pick, softmax, local response
+ * normalisation.
  *
  * Every element goes through the same vector body whatever its place, its strides and the direction
  * the vectors run in, so neither layout nor blocking changes a bit. Lines are summed in FC_LANES
@@ -173,6 +174,14 @@ static void weigh(const fc_weigh_args *a) {
     }
 }
 
+static void pick(const fc_pick_args *a) {
+    for (ptrdiff_t r = 0; r < a->rows; r++) {
+        const real *x = (const real *)(a->x + r * a->x_row);
+        real *out = (real *)(a->out + r * a->out_row);
+        for (ptrdiff_t c = 0; c < a->cols; c++) out[c] = x[a->index[c]];
+    }
+}
+
 /* All ones in the first `count` lanes. */
 FC_INLINE ivec first_lanes(ptrdiff_t count) {
     ivec lane = {0};
@@ -313,4 +322,4 @@ static void lrn_across(const fc_lrn_args *a) {
 }
 
 const fc_elementwise_kernels FC_TABLE(elementwise) = {
-    FC_LANES, map, binary, weigh, softmax_along, softmax_across, lrn_along, lrn_across};
+    FC_LANES, map, binary, weigh, pick, softmax_along, softmax_across, lrn_along, lrn_across};

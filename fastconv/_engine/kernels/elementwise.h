@@ -1,4 +1,5 @@
-/* Arguments and table of the elementwise kernels: map, binary, weigh, softmax, local response normalisation.
+/* Arguments and table of the elementwise kernels: map, binary, weigh, pick, softmax, local response
+ * normalisation.
  * Strides are bytes and may have any sign; pointers are aligned to the element. */
 #ifndef FC_ELEMENTWISE_H
 #define FC_ELEMENTWISE_H
@@ -45,6 +46,16 @@ typedef struct {
     ptrdiff_t count;
 } fc_weigh_args;
 
+/* pick: out[r][c] = x[r][index[c]] for rows of contiguous elements. */
+typedef struct {
+    const char *x;
+    ptrdiff_t x_row;
+    const ptrdiff_t *index;
+    char *out;
+    ptrdiff_t out_row;
+    ptrdiff_t rows, cols;
+} fc_pick_args;
+
 /* softmax: `lines` independent lines of `length` elements; logarithm asks for log-softmax. out may
  * be x. */
 typedef struct {
@@ -81,6 +92,7 @@ typedef struct {
     void (*map)(const fc_map_args *);
     void (*binary)(const fc_binary_args *);
     void (*weigh)(const fc_weigh_args *);
+    void (*pick)(const fc_pick_args *);
     void (*softmax_along)(const fc_softmax_args *);
     void (*softmax_across)(const fc_softmax_args *);
     void (*lrn_along)(const fc_lrn_args *);

@@ -14,7 +14,7 @@ for inputs that are not; the node's fallback runs then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,10 +43,15 @@ class Entry(NamedTuple):
     lower : callable
     dtypes : frozenset of numpy.dtype or None
         What the first input may be; None is anything.
+    arrays : container of int
+        The inputs of which kernels look at shape, strides and dtype alone, and leave the numbers
+        to the engine: a plan may then repeat what the engine did. Empty where kernels compute by
+        themselves.
     """
 
     lower: Lower
     dtypes: frozenset[Any] | None
+    arrays: Container[int]
 
 
 TABLE: dict[str, Entry] = {}
@@ -55,11 +60,12 @@ TABLE: dict[str, Entry] = {}
 def operator(
     *names: str,
     dtypes: frozenset[Any] | None = ANY,
+    arrays: Container[int] = (),
 ) -> Callable[[Lower], Lower]:
     """Enter a function into the table under operators' names; see `Entry`."""
 
     def enter(lower: Lower) -> Lower:
-        entry = Entry(lower, dtypes)
+        entry = Entry(lower, dtypes, arrays)
         for name in names:
             assert name not in TABLE, name
             TABLE[name] = entry

@@ -159,7 +159,7 @@ def _weights(node: Node) -> tuple[int | None, Any, Any]:
     return len(value.shape) - 2, weight, bias
 
 
-@operator("Conv", dtypes=FLOATS)
+@operator("Conv", dtypes=FLOATS, arrays=(0, 3))
 def convolution(node: Node) -> Kernel | None:
     """Conv: any stride, dilation, padding and groups, in 1 to 3 dimensions."""
     if not _is_native_conv(node):
@@ -192,7 +192,7 @@ def _make(nd, weight, bias, transposed, **arguments) -> Convolution:
     return Convolution(nd, weight, bias, transposed, arguments)
 
 
-@operator("ConvTranspose", dtypes=FLOATS)
+@operator("ConvTranspose", dtypes=FLOATS, arrays=(0,))
 def transposed_convolution(node: Node) -> Kernel | None:
     """ConvTranspose; an `output_shape` must be one that non-negative padding makes."""
     if not _is_native_transpose(node):
@@ -278,7 +278,7 @@ class FittedTranspose(SamePadded):
         return super().__call__(x, *others)
 
 
-@operator("Gemm", dtypes=FLOATS)
+@operator("Gemm", dtypes=FLOATS, arrays=(0,))
 def gemm(node: Node) -> Kernel | None:
     """Gemm: a fully connected layer where B is constant and C one number per column."""
     get = node.attributes.get
@@ -310,7 +310,7 @@ def _bias_row(c: Any, columns: int) -> np.ndarray | None:
     return c.reshape(-1)
 
 
-@operator("MatMul", dtypes=FLOATS)
+@operator("MatMul", dtypes=FLOATS, arrays=(0,))
 def matmul(node: Node) -> Kernel:
     """MatMul: a fully connected layer where B is a constant matrix, its bias a third input."""
     if is_fully_connected(node):

@@ -65,7 +65,7 @@ def fusable_activation(node: Node) -> Any:
     return _ACTIVATIONS[node.op](node) if node.op in _ACTIVATIONS and not node.domain else None
 
 
-@operator(*_ACTIVATIONS, dtypes=FLOATS)
+@operator(*_ACTIVATIONS, dtypes=FLOATS, arrays=(0,))
 def activation(node: Node) -> Kernel | None:
     """An activation, by the engine."""
     settings = fusable_activation(node)
@@ -90,7 +90,7 @@ def _any_hardsigmoid(slope: float, offset: float) -> Kernel:
     return kernel
 
 
-@operator("ScaleShift", dtypes=FLOATS)
+@operator("ScaleShift", dtypes=FLOATS, arrays=(0,))
 def scale_shift(node: Node) -> Kernel:
     """A factor and an offset for each channel, and an activation; made by a pass."""
     kind, alpha, beta = parse_activation(node.op, node.attributes.get("activation"))
@@ -109,7 +109,7 @@ def scale_shift(node: Node) -> Kernel:
     return kernel
 
 
-@operator("PRelu", dtypes=FLOATS)
+@operator("PRelu", dtypes=FLOATS, arrays=(0,))
 def prelu(node: Node) -> Kernel:
     """PRelu; slopes for one axis by the engine."""
 
@@ -153,8 +153,8 @@ _FLOAT_BINARY = {"Div": np.divide, "Pow": np.power}
 _BINARY = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}
 
 
-@operator(*_FLOAT_BINARY, dtypes=FLOATS)
-@operator(*_BINARY, dtypes=NUMBERS)
+@operator(*_FLOAT_BINARY, dtypes=FLOATS, arrays=(0, 1))
+@operator(*_BINARY, dtypes=NUMBERS, arrays=(0, 1))
 def of_two(node: Node) -> Kernel | None:
     """Arithmetic with broadcasting."""
     if "broadcast" in node.attributes:  # opset 6's rule
@@ -170,7 +170,7 @@ def of_two(node: Node) -> Kernel | None:
             return function(x, y)
         shape = np.broadcast_shapes(x.shape, y.shape)
         larger = x if x.size >= y.size else y
-        out = empty_in_order(shape, larger.reshape((1,) * (len(shape) - larger.ndim) + larger.shape))
+        out = empty_in_order(shape, larger[(None,) * (len(shape) - larger.ndim)])
         both = (part if part.shape == shape else np.broadcast_to(part, shape) for part in (x, y))
         return elementwise.binary(node.op, *both, out)
 

@@ -33,7 +33,7 @@ _NEAREST = {
 _NOT_NATIVE = ("antialias", "exclude_outside", "axes")
 
 
-@operator("Upsample", dtypes=FLOATS)
+@operator("Upsample", dtypes=FLOATS, arrays=(0,))
 def upsample(node: Node) -> Kernel:
     """Upsample, Resize's forerunner."""
     mode = node.attributes.get("mode", "nearest")
@@ -45,7 +45,7 @@ def upsample(node: Node) -> Kernel:
     return kernel
 
 
-@operator("Resize", dtypes=FLOATS)
+@operator("Resize", dtypes=FLOATS, arrays=(0,))
 def resize(node: Node) -> Kernel | None:
     """Resize by scales or to sizes."""
     get = node.attributes.get

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fastconv._engine import elementwise
+from fastconv._engine import elementwise, resample
 from fastconv.functional import shape as functional
 
 from ..ir import Node
@@ -35,13 +35,13 @@ def size(node: Node) -> Kernel:
     return lambda x: np.array(x.size, np.int64)
 
 
-@operator("Identity")
+@operator("Identity", arrays=(0,))
 def identity(node: Node) -> Kernel:
     """The input itself."""
     return lambda x: x
 
 
-@operator("Dropout")
+@operator("Dropout", arrays=(0,))
 def dropout(node: Node) -> Kernel | None:
     """Dropout at inference: the input itself."""
     if any(node.outputs[1:]) or (node.input(2) is not None and node.constant(2) is None):
@@ -49,7 +49,7 @@ def dropout(node: Node) -> Kernel | None:
     return None if node.constant(2) is not None and node.constant(2) else lambda x, *_: x
 
 
-@operator("Reshape")
+@operator("Reshape", arrays=(0,))
 def reshape(node: Node) -> Kernel:
     """Reshape; 0 keeps a size unless `allowzero`."""
     allow = node.attributes.get("allowzero", 0)
@@ -77,7 +77,7 @@ def _reshaped(x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     return x.reshape(sizes)
 
 
-@operator("Flatten")
+@operator("Flatten", arrays=(0,))
 def flatten(node: Node) -> Kernel:
     """Flatten into two axes."""
     axis = node.attributes.get("axis", 1)
@@ -89,26 +89,26 @@ def flatten(node: Node) -> Kernel:
     return kernel
 
 
-@operator("Squeeze")
+@operator("Squeeze", arrays=(0,))
 def squeeze(node: Node) -> Kernel:
     """Drop axes of size 1."""
     return lambda x, axes=None: x.squeeze(axes_argument(node, "axes", axes))
 
 
-@operator("Unsqueeze")
+@operator("Unsqueeze", arrays=(0,))
 def unsqueeze(node: Node) -> Kernel:
     """Add axes of size 1."""
     return lambda x, axes=None: np.expand_dims(x, axes_argument(node, "axes", axes))
 
 
-@operator("Transpose")
+@operator("Transpose", arrays=(0,))
 def transpose(node: Node) -> Kernel:
     """Another order of the axes."""
     order = node.attributes.get("perm")
     return lambda x: x.transpose(order)
 
 
-@operator("Slice")
+@operator("Slice", arrays=(0,))
 def slices(node: Node) -> Kernel:
     """Slices along some axes, with steps of either sign."""
 
@@ -131,7 +131,7 @@ def _slice(start: int, end: int, step: int, n: int) -> slice:
     return slice(start, None if step < 0 and end < 0 else end, step)
 
 
-@operator("Split")
+@operator("Split", arrays=(0,))
 def split(node: Node) -> Kernel:
     """Split along an axis, by sizes or evenly."""
     axis, pieces = node.attributes.get("axis", 0), len(node.outputs)
@@ -148,7 +148,7 @@ def split(node: Node) -> Kernel:
     return kernel
 
 
-@operator("Concat")
+@operator("Concat", arrays=range(1 << 16))
 def concat(node: Node) -> Kernel:
     """Join along an axis, in the order of memory of the parts."""
     axis = node.attributes["axis"]
@@ -169,7 +169,7 @@ def concat(node: Node) -> Kernel:
     return kernel
 
 
-@operator("Expand")
+@operator("Expand", arrays=(0,))
 def expand(node: Node) -> Kernel:
     """Broadcast to a shape, and by it."""
 
@@ -179,11 +179,27 @@ def expand(node: Node) -> Kernel:
     return kernel
 
 
-@operator("Gather")
+@operator("Gather", arrays=(0,))
 def gather(node: Node) -> Kernel:
     """Pick places along an axis."""
-    axis = node.attributes.get("axis", 0)
-    return lambda x, places: np.take(x, places, axis)
+    axis, chosen = node.attributes.get("axis", 0), node.constant(1)
+    checked: dict[int, np.ndarray] = {}  # by size: constant places, counted from the front
+
+    def kernel(x, places):
+        if chosen is None or chosen.ndim != 1 or x.dtype not in FLOATS or not x.flags.aligned:
+            return np.take(x, places, axis)
+        at = axis % x.ndim
+        if x.strides[at] != x.itemsize or not x.size:
+            return np.take(x, places, axis)
+        n = x.shape[at]
+        if n not in checked:
+            checked[n] = np.arange(n)[chosen].astype(np.intp)
+        shape = (*x.shape[:at], len(chosen), *x.shape[at + 1 :])
+        result = empty_in_order(shape, x)
+        resample.pick(np.moveaxis(x, at, -1), checked[n], np.moveaxis(result, at, -1))
+        return result
+
+    return kernel
 
 
 # Where `to` in ONNX's numbering means numbers that NumPy converts alike.
@@ -201,7 +217,7 @@ def cast(node: Node) -> Kernel | None:
 _PAD_MODES = {"constant": "constant", "edge": "replicate", "reflect": "reflect"}
 
 
-@operator("Pad")
+@operator("Pad", arrays=(0,))
 def pad(node: Node) -> Kernel | None:
     """Pad with a constant, the edge or mirrored."""
     get = node.attributes.get

@@ -2,7 +2,7 @@
 
     remove_identities   Identity, and Dropout at inference
     fold_constants      what depends on constants alone is computed once
-    recognise_*         sums, gates and activations that are spelt out as arithmetic
+    recognise_*         sums, gates, shuffles, activations, normalisations that are spelt out
     fuse_rows           a row that is added goes into the matrix product before it
     fold_scales         factors and offsets of channels go into the convolution before them
     fuse_residuals      an addition goes into the store of the convolution before it
@@ -22,20 +22,24 @@ from .fuse import fuse_activations, fuse_residuals, fuse_rows
 from .recognise import (
     recognise_gates,
     recognise_hard_activations,
+    recognise_shuffles,
     recognise_silu,
     recognise_sums,
 )
 from .remove import remove_dead, remove_identities
 from .scale import fold_scales, scale_activations
+from .standardise import recognise_normalisations
 
 __all__ = [
     "PASSES", "fold_constants", "fold_scales", "fuse_activations", "fuse_residuals", "fuse_rows",
-    "optimise", "recognise_gates", "recognise_hard_activations", "recognise_silu",
-    "recognise_sums", "remove_dead", "remove_identities", "scale_activations",
+    "optimise", "recognise_gates", "recognise_hard_activations", "recognise_normalisations",
+    "recognise_shuffles", "recognise_silu", "recognise_sums", "remove_dead", "remove_identities",
+    "scale_activations",
 ]
 
 PASSES = (
-    remove_identities, fold_constants, recognise_sums, recognise_hard_activations, fuse_rows,
+    remove_identities, fold_constants, recognise_sums, recognise_hard_activations,
+    recognise_normalisations, recognise_shuffles, fuse_rows,
     fold_scales, recognise_silu, recognise_gates, fuse_residuals, fold_scales, scale_activations,
     fuse_activations, remove_dead,
 )

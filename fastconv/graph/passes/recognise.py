@@ -4,6 +4,7 @@
     clip(x + 3, 0, 6) / 6                                       ->  HardSigmoid
     x * sigmoid(x)                                              ->  Silu
     Sum of two arrays                                           ->  Add
+    channels split in two axes that are swapped and joined      ->  Gather along the channels
     x + x * gate, the gate one number for each channel          ->  x * (gate + 1)
 
 Some files round 1/6 (0.16662598 has gone through float16); what that changes is multiplied behind.
@@ -22,7 +23,8 @@ from ..ops.elementwise import fusable_activation
 from ._absorb import Links, absorb
 from .remove import remove_dead
 
-__all__ = ["recognise_gates", "recognise_hard_activations", "recognise_silu", "recognise_sums"]
+__all__ = ["recognise_gates", "recognise_hard_activations", "recognise_shuffles",
+           "recognise_silu", "recognise_sums"]
 
 # Products of more factors are looked at no further.
 _MOST_FACTORS = 2
@@ -182,3 +184,33 @@ def _gate_of(product: Node, x: Value) -> Value | None:
                 and all(size == 1 for size in sizes[2:])):
             return gate
     return None
+
+
+def recognise_shuffles(graph: Graph) -> None:
+    """Put one Gather for channels that are dealt out anew: (N, g, c, ...) to (N, c, g, ...)."""
+    producers = graph.producers()
+    for node in graph.nodes:
+        x, groups = _shuffled(node, producers)
+        if x is None:
+            continue
+        order = np.arange(x.shape[1]).reshape(groups, -1).T.reshape(-1)
+        node.op, node.attributes, node.fallback = "Gather", {"axis": 1}, None
+        node.inputs = [x, Value(f"{node.output.name}.order", constant=order)]
+    remove_dead(graph)
+
+
+def _shuffled(node: Node, producers: dict[Value, Node]) -> tuple[Value, int] | tuple[None, None]:
+    """The array of which a Reshape deals the channels, and into how many groups they are cut."""
+    swap = producers.get(node.inputs[0]) if node.op == "Reshape" and not node.domain else None
+    cut = producers.get(swap.inputs[0]) if swap is not None and swap.op == "Transpose" else None
+    if cut is None or cut.op != "Reshape" or swap.domain or cut.domain:
+        return None, None
+    x, apart = cut.inputs[0], cut.output.shape
+    known = [x.shape, apart, node.output.shape]
+    if any(shape is None or not all(isinstance(n, int) for n in shape) for shape in known):
+        return None, None
+    axes = (0, 2, 1, *range(3, len(apart)))
+    same = x.shape == node.output.shape and apart[:1] + apart[3:] == x.shape[:1] + x.shape[2:]
+    if len(apart) != len(x.shape) + 1 or swap.attributes.get("perm") != axes or not same:
+        return None, None
+    return x, apart[1]
