@@ -29,6 +29,7 @@ from fastconv.cli._common import (
     progress,
     require,
 )
+from fastconv.cli._feeds import add_sizes
 from fastconv.cli._measure import (
     QUICK,
     THOROUGH,
@@ -109,6 +110,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "small; all without a KIND",
     )
     add(
+        "--networks",
+        nargs="*",
+        metavar="NET",
+        help="race whole networks against the peers: ONNX files, names of known architectures "
+        "with random weights, or parts of the names of files in the folder that the environment "
+        "variable FASTCONV_MODELS names; all of them without a NET",
+    )
+    add_sizes(parser)
+    add(
         "--functional",
         action="store_true",
         help="with --peers: run fastconv.conv2d, which packs weights in every call, not a layer",
@@ -127,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
         from fastconv.cli import _filters
 
         return _filters.run(arguments)
-    if arguments.peers is not None:
+    if arguments.peers is not None or arguments.networks is not None:
         from fastconv.cli.race import command
 
         return command.run(arguments)

@@ -22,6 +22,7 @@ typedef enum {
     FC_ACT_SILU,
     FC_ACT_HARDSIGMOID,
     FC_ACT_HARDSWISH,
+    FC_ACT_SCALED_HARDSWISH, /* alpha = factor behind it, beta = what is added behind that */
     FC_ACT_COUNT
 } fc_activation;
 

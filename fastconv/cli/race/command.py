@@ -1,4 +1,4 @@
-"""Run `fastconv bench --peers`: choose, line up, race layer by layer, print and write."""
+"""Run `fastconv bench --peers` and `--networks`: choose, line up, race, print and write."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from typing import Any
 
 import fastconv
 from fastconv.cli import bench
-from fastconv.cli._common import CommandError, progress
+from fastconv.cli._common import CommandError, progress, require
 from fastconv.cli.race import lanes, report
 from fastconv.cli.race.contest import POOLS, Contest, layer_contests, pool_contests
 from fastconv.cli.race.contestants import FASTCONV, OURS, PEERS, Contestant
+from fastconv.cli.race.networks import NetworkContest, network_contests
 from fastconv.cli.race.score import score, totals
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Race, print the table, write what was asked for; 1 if fastconv could run no layer."""
-    contests = _choose_contests(arguments.shapes, arguments.layer)
-    peers = _choose_peers(arguments.peers, arguments.layout)
+    if arguments.networks is not None:
+        _check_networks_options(arguments)
+    peers = _choose_peers(arguments.peers or [], arguments.layout)
+    contests = _choose_contests(arguments)
     if arguments.roofline:
         raise CommandError("bench: --roofline shows fastconv alone: leave --peers out")
     bench.check_outputs(arguments)
@@ -30,7 +33,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if ran else 1
 
 
-def _choose_contests(names: list[str], text: str | None) -> list[Contest]:
+def _check_networks_options(arguments: argparse.Namespace) -> None:
+    require("fastconv bench --networks", "onnx", "onnx")
+    for option, usual in {"functional": False, "algorithm": "auto", "layout": "NCHW"}.items():
+        if getattr(arguments, option) != usual:
+            raise CommandError(f"bench: --{option} is for layers, not for --networks")
+
+
+def _choose_contests(arguments: argparse.Namespace) -> list[Contest] | list[NetworkContest]:
+    if arguments.networks is not None:
+        networks = network_contests(arguments.networks, arguments.size, dict(arguments.shape))
+        return bench.with_text(networks, arguments.layer)
+    names, text = arguments.shapes, arguments.layer
     layers = [name for name in names if name != POOLS]
     contests = layer_contests(bench.choose_layers(layers, None)) if layers else []
     contests += pool_contests() if POOLS in names else []
@@ -52,14 +66,18 @@ def _choose_peers(names: list[str], layout: str) -> dict[str, Contestant]:
 
 
 def measure(
-    contests: list[Contest], peers: dict[str, Contestant], arguments: argparse.Namespace
+    contests: list[Contest] | list[NetworkContest],
+    peers: dict[str, Contestant],
+    arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     """Race every contest and return all numbers, as `--json` writes them.
 
     Times are in milliseconds, errors relative to max|y|, ratios peer over ours.
     """
     threads = arguments.threads or fastconv.get_num_threads()
-    effort = lanes.QUICK if arguments.quick else lanes.THOROUGH
+    networks = arguments.networks is not None
+    thorough = lanes.NETWORKS if networks else lanes.THOROUGH
+    effort = lanes.QUICK if arguments.quick else thorough
     how = {
         "precision": arguments.precision or fastconv.get_precision(),
         "algorithm": arguments.algorithm,
@@ -78,6 +96,7 @@ def measure(
         versions = {lane.name: lane.version for lane in ready}
     return {
         "machine": fastconv.show_config(mode="dicts"),
+        "raced": "networks" if networks else "layers",
         "threads": threads,
         "layout": arguments.layout,
         "dtype": "float32",
@@ -89,4 +108,8 @@ def measure(
         },
         "layers": layers,
         "totals": totals(layers),
+        "groups": {
+            group: totals([layer for layer in layers if layer["network"] == group])
+            for group in dict.fromkeys(layer["network"] for layer in layers)
+        },
     }

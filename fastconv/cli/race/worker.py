@@ -10,7 +10,8 @@ to standard output, one JSON object a line; what the library itself prints goes 
     {"do": "turn", "seconds": 0.06, "calls": 10}    -> {"seconds": fastest call, "calls": 31}
     {"do": "cold", "tries": 10, "idle": 0.01}       -> {"seconds": fastest of the first calls}
 
-Arrays are read from the folder's .npy files. The error is max|y - exact| / max|exact|.
+Arrays are read from the folder's .npy files, and so is the job's "model", a file or its name in the
+folder. The error is max|y - exact| / max|exact|, the largest where there are several results.
 """
 
 from __future__ import annotations
@@ -56,17 +57,17 @@ class Worker:
         self.call = _nothing_prepared
         gc.collect()  # what the last job held; between calls nothing is collected
         arrays = {path.stem: np.load(path) for path in Path(folder).glob("*.npy")}
-        exact = arrays.pop("exact")
+        exact = [arrays.pop(name) for name in sorted(arrays) if name.startswith("exact")]
+        if "model" in job:
+            job["model"] = os.path.join(folder, job["model"])
         try:
             self.call, to_array = self.module.prepare(job, arrays, self.threads)
-            result = to_array(self.call())
+            results = to_array(self.call())
         except SitsOut as reason:
             return {"refused": str(reason), "sits_out": True}
         except Exception as error:  # whatever a library raises ends its part in this layer only
             return {"refused": f"{type(error).__name__}: {_first_line(error)}"}
-        if result.shape != exact.shape:
-            return {"refused": f"its result has shape {result.shape}, not {exact.shape}"}
-        return {"error": max_error(result, exact)}
+        return _compared(results if isinstance(results, list) else [results], exact)
 
     def turn(self, seconds: float, calls: int) -> dict[str, Any]:
         """Run back to back for so long and so often at least; the fastest call counts."""
@@ -92,6 +93,14 @@ class Worker:
             call()
             best = min(best, clock() - start)
         return {"seconds": best / 1e9}
+
+
+def _compared(results: list[np.ndarray], exact: list[np.ndarray]) -> dict[str, Any]:
+    """The largest error of all results, or which has the wrong shape."""
+    for result, wanted in zip(results, exact, strict=True):
+        if result.shape != wanted.shape:
+            return {"refused": f"its result has shape {result.shape}, not {wanted.shape}"}
+    return {"error": max(map(max_error, results, exact))}
 
 
 def _nothing_prepared() -> None:
