@@ -51,9 +51,15 @@ def _header(result: dict[str, Any]) -> list[str]:
         f"fastconv {machine['version']} on {machine['cpu']}: {machine['isa']}, "
         f"{threads} thread{plural}, {result['layout']}, {result['dtype']}, "
         f"precision {result['precision']}{method}, "
-        + ("functions" if result["functional"] else "layers in eval mode"),
+        + _what_runs(result),
         f"against {', '.join(versions)}" if versions else "against nobody: no peer is installed",
     ]
+
+
+def _what_runs(result: dict[str, Any]) -> str:
+    if result["training"]:
+        return "forward and backward"
+    return "functions" if result["functional"] else "layers in eval mode"
 
 
 def _cells(layer: dict[str, Any], racing: list[str]) -> list[str]:

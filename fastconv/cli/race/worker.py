@@ -10,7 +10,8 @@ to standard output, one JSON object a line; what the library itself prints goes 
     {"do": "turn", "seconds": 0.06, "calls": 10}    -> {"seconds": fastest call, "calls": 31}
     {"do": "cold", "tries": 10, "idle": 0.01}       -> {"seconds": fastest of the first calls}
 
-Arrays are read from the folder's .npy files. The error is max|y - exact| / max|exact|.
+Arrays are read from the folder's .npy files: "exact" is the result wanted, or there are several,
+"exact.<name>". The error is max|y - exact| / max|exact|, of several results the largest.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Worker:
         self.call = _nothing_prepared
         gc.collect()  # what the last job held; between calls nothing is collected
         arrays = {path.stem: np.load(path) for path in Path(folder).glob("*.npy")}
-        exact = arrays.pop("exact")
+        exact = {name: arrays.pop(name) for name in list(arrays) if name.split(".")[0] == "exact"}
         try:
             self.call, to_array = self.module.prepare(job, arrays, self.threads)
             result = to_array(self.call())
@@ -64,9 +65,7 @@ class Worker:
             return {"refused": str(reason), "sits_out": True}
         except Exception as error:  # whatever a library raises ends its part in this layer only
             return {"refused": f"{type(error).__name__}: {_first_line(error)}"}
-        if result.shape != exact.shape:
-            return {"refused": f"its result has shape {result.shape}, not {exact.shape}"}
-        return {"error": max_error(result, exact)}
+        return _compared(result, exact)
 
     def turn(self, seconds: float, calls: int) -> dict[str, Any]:
         """Run back to back for so long and so often at least; the fastest call counts."""
@@ -92,6 +91,19 @@ class Worker:
             call()
             best = min(best, clock() - start)
         return {"seconds": best / 1e9}
+
+
+def _compared(result: Any, exact: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Answer to `prepare`: the largest error of an array, or of a dictionary of arrays."""
+    named = result if isinstance(result, dict) else {"": result}
+    found = {f"exact.{name}".rstrip("."): array for name, array in named.items()}
+    if found.keys() != exact.keys():
+        return {"refused": f"its results are {sorted(found)}, not {sorted(exact)}"}
+    for name, array in found.items():
+        if array.shape != exact[name].shape:
+            what = name.replace("exact", "result", 1)
+            return {"refused": f"its {what} has shape {array.shape}, not {exact[name].shape}"}
+    return {"error": max(max_error(array, exact[name]) for name, array in found.items())}
 
 
 def _nothing_prepared() -> None:
