@@ -73,7 +73,7 @@ def _lenet(job, arrays):
     }.items():
         net.add_module(name, layer)
     net.load_state_dict({name: torch.from_numpy(a) for name, a in start_of(arrays).items()})
-    optimiser = torch.optim.SGD(net.parameters(), **SGD, fused=True)
+    optimiser = torch.optim.SGD(net.parameters(), **SGD)
     x, labels = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["labels"])
     return partial(_step, net, optimiser, x, labels), _gradients
 
