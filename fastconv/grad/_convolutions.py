@@ -4,8 +4,7 @@
     the input          the transposed convolution of dy          functional's convolutions, or the
                                                                  engine's input gradient
     the weight         products of dy and x, summed over pixels  the engine's weight gradient
-    the bias           sums of dy: the weight gradient of        the engine's weight gradient
-                       an input of ones
+    the bias           sums of dy over all but the channels      the engine's channel sums
 
 and for a transposed convolution the input's is the convolution of dy, the weight's that of the
 convolution whose input is dy.
@@ -13,6 +12,7 @@ convolution whose input is dy.
 
 import numpy as np
 
+from .._engine import channel_sums
 from .._engine.input_gradient import InputGradient
 from .._engine.weight_gradient import WeightGradient, exact
 from ..config import check_precision, get_precision
@@ -128,11 +128,11 @@ def conv_weight(op, nd, x, weight_size, grad_output, options, layout):
 
 
 def conv_bias(op, nd, grad_output, layout):
-    """Sum dy over all but the channels: the weight gradient of an input of ones."""
+    """Sum dy over all but the channels."""
     grad_output = as_array(op, "grad_output", grad_output)
     dtype = compute_dtype(op, grad_output)
-    geometry, ones = remembered(_ones, op, nd, grad_output.shape, layout, dtype.char)
-    return weight_gradient(op, geometry, ones, grad_output).reshape(geometry.out_channels)
+    axis = remembered(_channel_axis, op, nd, grad_output.shape, layout)
+    return channel_sums.sums(grad_output, dtype, axis).astype(dtype)
 
 
 def conv_transpose_input(op, nd, weight, grad_output, options, layout, precision):
@@ -181,16 +181,11 @@ def _as_tuple(sizes):
     return tuple(sizes) if isinstance(sizes, list) else sizes
 
 
-def _ones(op, nd, shape, layout, dtype):
-    """An input of ones for a result of `shape`, and the 1-wide convolution that sees each once."""
+def _channel_axis(op, nd, shape, layout):
+    """Which axis of a result with this shape holds the channels."""
     channels_last = normalise_layout(op, layout, nd)
     dy = split_input(op, nd, shape, channels_last, plane=False, name="grad_output")
-    line = np.ones(dy.size[-1], dtype)
-    sample = (*dy.size, 1) if channels_last else (1, *dy.size)
-    x_shape = (dy.batch, *sample) if dy.batched else sample
-    weight_shape = (dy.channels, 1, *(1,) * nd)
-    geometry = conv_geometry(op, nd, x_shape, weight_shape, 1, 0, 1, 1, layout)
-    return geometry, np.broadcast_to(line[:, None] if channels_last else line, x_shape)
+    return len(shape) - 1 if channels_last else int(dy.batched)
 
 
 def _left_over(geometry):
