@@ -5,7 +5,9 @@ import pytest
 
 from fastconv import shapes
 
-NETWORKS = ("alexnet", "googlenet", "kinds", "lenet", "mobilenet", "race", "resnet", "vgg")
+NETWORKS = (
+    "alexnet", "googlenet", "kinds", "lenet", "mobilenet", "race", "resnet", "training", "vgg"
+)  # fmt: skip
 
 # Convolutions in the whole network, and their multiply-adds in millions as the authors' own
 # implementations count them (without fully connected layers).

@@ -1,4 +1,5 @@
-"""Sums over all elements of each channel: what batch normalisation learns from a batch.
+"""Sums over all elements of each channel: what batch normalisation learns from a batch, and the
+gradient of a bias.
 
     x, grad  ->  blocks of some thousand elements, the same for any number of threads
              ->  two doubles per block and channel, each block by one thread
@@ -21,7 +22,8 @@ from .grid cimport (
     table_data,
 )
 from .sums_kernels cimport (
-    FC_SUMS_GRADIENT, FC_SUMS_MOMENTS, FC_SUMS_NEGATIVE, fc_sums_args, fc_sums_kernels,
+    FC_SUMS_GRADIENT, FC_SUMS_MOMENTS, FC_SUMS_NEGATIVE, FC_SUMS_PLAIN, fc_sums_args,
+    fc_sums_kernels,
 )
 
 cnp.import_array()
@@ -49,7 +51,7 @@ cdef void sum_block(void *raw, const Place *place, int thread) noexcept nogil:
     cdef Context *context = <Context *> raw
     cdef fc_sums_args args = context.args
     args.x += place.x
-    if args.op != FC_SUMS_MOMENTS:
+    if args.op == FC_SUMS_GRADIENT or args.op == FC_SUMS_NEGATIVE:
         args.grad += place.grad
         args.center = context.center + place.channel // context.element
     args.rows = place.rows
@@ -175,6 +177,11 @@ cdef object run(cnp.ndarray x, grad, cnp.dtype dtype, int axis, int op, cnp.ndar
     finally:
         memory.return_workspace(sums)
     return totals
+
+
+def sums(cnp.ndarray x, cnp.dtype dtype, int axis):
+    """Sum of every channel: ndarray of float64, (channels,)."""
+    return run(x, None, dtype, axis, FC_SUMS_PLAIN, None)[:, 0]
 
 
 def mean_and_squares(cnp.ndarray x, cnp.dtype dtype, int axis):

@@ -1,7 +1,7 @@
 # The kernel that sums over channels as its driver sees it; kernels/sums.h has the contract.
 
 cdef extern from "kernels.h" nogil:
-    int FC_SUMS_MOMENTS, FC_SUMS_GRADIENT, FC_SUMS_NEGATIVE
+    int FC_SUMS_PLAIN, FC_SUMS_MOMENTS, FC_SUMS_GRADIENT, FC_SUMS_NEGATIVE
 
     ctypedef struct fc_sums_args:
         const char *x

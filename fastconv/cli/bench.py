@@ -58,9 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--shapes",
         nargs="+",
-        default=["race"],
         metavar="NAME",
-        help=f"whose layers to run: {known} (default: race, a mix of all)",
+        help=f"whose layers to run: {known} (default: race, a mix of all; with --training: "
+        "training, and steps of LeNet-5)",
     )
     add("--layer", metavar="TEXT", help="only the layers that have TEXT in their name")
     add(
@@ -123,6 +123,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --peers: run fastconv.conv2d, which packs weights in every call, not a layer",
     )
+    add(
+        "--training",
+        action="store_true",
+        help="with --peers: run forward and backward, for the gradients of input, weight and bias; "
+        "--shapes steps runs whole steps of LeNet-5 with its optimiser",
+    )
 
 
 def _positive(text: str) -> int:
@@ -141,11 +147,13 @@ def run(arguments: argparse.Namespace) -> int:
         from fastconv.cli.race import command
 
         return command.run(arguments)
-    if arguments.functional:
-        raise CommandError("bench: --functional goes with --peers")
-    if POOLS in arguments.shapes:
+    for option in ("functional", "training"):
+        if getattr(arguments, option):
+            raise CommandError(f"bench: --{option} goes with --peers")
+    names = arguments.shapes or ["race"]
+    if POOLS in names:
         raise CommandError(f"bench: {POOLS} are raced against peers: add --peers")
-    layers = choose_layers(arguments.shapes, arguments.layer)
+    layers = choose_layers(names, arguments.layer)
     check_outputs(arguments)
     threads_before = fastconv.get_num_threads()
     fastconv.set_num_threads(arguments.threads or threads_before)
@@ -387,7 +395,7 @@ def _headlines(result: dict[str, Any]) -> list[str]:
 
 def _network_total(network: str, layers: list[dict[str, Any]]) -> list[str]:
     """Sum over all convolutions of a network, if all of its shapes were measured."""
-    if network in ("race", "kinds") or len(layers) < len(shapes.load(network)):
+    if network in ("race", "kinds", "training") or len(layers) < len(shapes.load(network)):
         return []
     ours = sum(layer["times"] * layer["runs"][0]["ms"] for layer in layers)
     numpy = sum(layer["times"] * layer["numpy_blas_ms"] for layer in layers)

@@ -6,13 +6,16 @@ dataset-fashion-mnist (apt install dataset-fashion-mnist; then --data
 /usr/share/datasets/fashion-mnist). MNIST's four files, plain or .gz, and a single .npz file with
 arrays x and y are read as well.
 
-The test pictures are looked at once, at the end. Ctrl-C keeps the weights of the last whole epoch,
-and --resume goes on from there. The same seed gives the same weights, to the last bit.
+The test pictures are looked at once, at the end. To choose rate, decay and the rest, there is
+--validate: pictures held back from those to learn from take their place. Ctrl-C keeps the weights
+of the last whole epoch, and --resume goes on from there. The same seed gives the same weights, to
+the last bit.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -28,7 +31,9 @@ from fastconv.train.data import Batches, Crop, Dataset, Normalise, read_folder
 NETWORKS = {"lenet": lenet5}
 INPUT = (1, 28, 28)
 WEIGHTS, CHECKPOINT, CHART = "{network}.npz", "{network}-training.npz", "{network}-history.png"
-BATCH, MARGIN, RATE, MOMENTUM, DECAY, WARMUP = 32, 1, 0.03, 0.9, 2e-3, 0.25
+# Chosen on pictures held back from those to learn from: docs/decisions/010-lenet.md.
+BATCH, MARGIN, RATE, MOMENTUM, DECAY, WARMUP = 32, 1, 0.03, 0.9, 1e-3, 0.25
+EPOCHS, MOST_EPOCHS, PICTURES = 9, 40, 320_000  # so many pictures in all, within these bounds
 TEST_SHARE = 5  # of the digits, one in so many
 
 
@@ -42,7 +47,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs",
         type=positive,
         metavar="N",
-        help="how often to see all pictures (default: 7, up to 20 for small data sets)",
+        help=f"how often to see all pictures (default: {EPOCHS}, up to {MOST_EPOCHS} for small "
+        "data sets)",
+    )
+    number = {"type": not_negative, "metavar": "X"}
+    parser.add_argument("--rate", default=RATE, help=f"highest learning rate ({RATE})", **number)
+    parser.add_argument("--decay", default=DECAY, help=f"weight decay ({DECAY})", **number)
+    parser.add_argument(
+        "--batch", type=positive, default=BATCH, metavar="N", help=f"pictures in a batch ({BATCH})"
+    )
+    parser.add_argument(
+        "--shift",
+        type=whole_number,
+        default=MARGIN,
+        metavar="N",
+        help=f"move pictures by up to N pixels, by chance ({MARGIN})",
+    )
+    parser.add_argument(
+        "--validate",
+        type=positive,
+        metavar="N",
+        help="leave the test pictures alone; test with N pictures held back from the others",
     )
     parser.add_argument(
         "--seed", type=whole_number, default=0, metavar="S", help="all chance follows from it (0)"
@@ -60,9 +85,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train, test, write; 130 if Ctrl-C ended the training."""
     train, test = _data(arguments.data, arguments.seed)
+    kind = "test"
+    if arguments.validate:
+        train, test, kind = *_held_back(train, arguments), "validation"
     make_folder("--out", arguments.out)
-    epochs = arguments.epochs or max(7, min(20, 300_000 // train.count))
-    print(f"{train.count} pictures to learn from, {test.count} to test; {epochs} epochs")
+    epochs = arguments.epochs or max(EPOCHS, min(MOST_EPOCHS, PICTURES // train.count))
+    print(f"{train.count} pictures to learn from, {test.count} for {kind}; {epochs} epochs")
     normalise = Normalise.of(train.images)
     net = NETWORKS[arguments.network](
         1 + int(train.labels.max()), variant="modern", rng=arguments.seed
@@ -71,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     history = _fit(net, train, normalise, epochs, arguments)
     print(f"trained for {time.perf_counter() - start:.1f} s")
     _, accuracy = evaluate(net, Batches(test, 500, shuffle=False, transforms=(normalise,)))
-    print(f"{accuracy:.2%} of the test pictures are right")
+    print(f"{accuracy:.2%} of the {kind} pictures are right")
     _write(arguments, net, normalise, history)
     return 130 if history.interrupted else 0
 
@@ -80,10 +108,12 @@ def _fit(net, train, normalise, epochs, arguments) -> History:
     try:
         return fit(
             net,
-            Batches(train, BATCH, transforms=(Crop(MARGIN), normalise)),
+            Batches(train, arguments.batch, transforms=(Crop(arguments.shift), normalise)),
             epochs=epochs,
-            optimiser=SGD(net, RATE, MOMENTUM, nesterov=True, weight_decay=DECAY),
-            schedule=cosine(RATE, epochs, warmup=WARMUP),
+            optimiser=SGD(
+                net, arguments.rate, MOMENTUM, nesterov=True, weight_decay=arguments.decay
+            ),
+            schedule=cosine(arguments.rate, epochs, warmup=WARMUP),
             seed=arguments.seed,
             checkpoint=_path(arguments, CHECKPOINT),
             resume=arguments.resume,
@@ -112,6 +142,12 @@ def _data(folder: Path | None, seed: int) -> tuple[Dataset, Dataset]:
             f"{folder} has {' x '.join(map(str, shape))}"
         )
     return train, test
+
+
+def _held_back(train: Dataset, arguments: argparse.Namespace) -> tuple[Dataset, Dataset]:
+    if arguments.validate >= train.count:
+        raise CommandError(f"--validate: must be below {train.count}, the pictures to learn from")
+    return train.split(arguments.validate, arguments.seed)
 
 
 def _digits() -> Dataset:
@@ -147,6 +183,14 @@ def _write(arguments, net, normalise: Normalise, history: History) -> None:
     path = _path(arguments, CHART)
     write_file(path, plot.save(plot.history_chart(history)))
     print(f"wrote {path.resolve()}")
+
+
+def not_negative(text: str) -> float:
+    """Read a finite number of at least 0."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError(text)
+    return value
 
 
 def whole_number(text: str, least: int = 0) -> int:

@@ -1,10 +1,10 @@
 """What the gradients of all convolutions come down to.
 
     with respect to    is                                        made by
-    the input          the transposed convolution of dy          functional's convolutions
+    the input          the transposed convolution of dy          functional's convolutions, or the
+                                                                 engine's input gradient
     the weight         products of dy and x, summed over pixels  the engine's weight gradient
-    the bias           sums of dy: the weight gradient of        the engine's weight gradient
-                       an input of ones
+    the bias           sums of dy over all but the channels      the engine's channel sums
 
 and for a transposed convolution the input's is the convolution of dy, the weight's that of the
 convolution whose input is dy.
@@ -12,6 +12,8 @@ convolution whose input is dy.
 
 import numpy as np
 
+from .._engine import channel_sums
+from .._engine.input_gradient import InputGradient
 from .._engine.weight_gradient import WeightGradient, exact
 from ..config import check_precision, get_precision
 from ..functional._cache import BoundedCache
@@ -28,6 +30,7 @@ from ..functional._check import (
 from ..functional._convolve import convolve
 
 _planned = BoundedCache(512)
+_planned_inputs = BoundedCache(512)
 _remembered = BoundedCache(512)
 
 
@@ -91,12 +94,29 @@ def conv_input(op, nd, input_size, weight, grad_output, options, layout, precisi
     geometry = remembered(conv_geometry, op, nd, _as_tuple(input_size), weight.shape, stride,
                           padding, dilation, groups, layout)
     grad_output = check_grad_output(op, grad_output, geometry.out_shape)
-    _check_call(op, precision, grad_output, weight)
+    dtype = _check_call(op, precision, grad_output, weight)
+    dx = _spread_small(geometry, weight, grad_output, dtype, precision)
+    if dx is not None:
+        return dx
     pads = tuple(zip(geometry.pad_before, geometry.pad_after, strict=True))
     arguments = (geometry.stride, pads, geometry.dilation, groups, layout, "auto", None,
                  _left_over(geometry))
     return convolve(f"conv_transpose{nd}d", grad_output, weight, None, None, None, precision,
                     arguments)
+
+
+def _spread_small(geometry, weight, dy, dtype, precision):
+    """The gradient of the input where the engine has a shorter way than convolving, else None."""
+    dy = plain_array(dy, dtype)
+    flush_denormals = (precision or get_precision()) != "highest"
+    key = geometry, dy.strides, dtype, flush_denormals
+    planned = _planned_inputs.get(key)
+    if planned is None:
+        planned = InputGradient(geometry, dy, dtype, flush_denormals)
+        _planned_inputs.remember(key, planned)
+    if not planned.pays:
+        return None
+    return planned.run(np.ascontiguousarray(plain_array(weight, dtype)), dy)
 
 
 def conv_weight(op, nd, x, weight_size, grad_output, options, layout):
@@ -108,11 +128,11 @@ def conv_weight(op, nd, x, weight_size, grad_output, options, layout):
 
 
 def conv_bias(op, nd, grad_output, layout):
-    """Sum dy over all but the channels: the weight gradient of an input of ones."""
+    """Sum dy over all but the channels."""
     grad_output = as_array(op, "grad_output", grad_output)
     dtype = compute_dtype(op, grad_output)
-    geometry, ones = remembered(_ones, op, nd, grad_output.shape, layout, dtype.char)
-    return weight_gradient(op, geometry, ones, grad_output).reshape(geometry.out_channels)
+    axis = remembered(_channel_axis, op, nd, grad_output.shape, layout)
+    return channel_sums.sums(grad_output, dtype, axis).astype(dtype)
 
 
 def conv_transpose_input(op, nd, weight, grad_output, options, layout, precision):
@@ -149,10 +169,11 @@ def conv_transpose_weight(op, nd, x, weight_size, grad_output, options, layout):
 
 
 def _check_call(op, precision, *operands):
-    """Check in the name of the gradient what `convolve` would check in its own."""
-    compute_dtype(op, *operands)
+    """Check in the name of the gradient what `convolve` would check in its own; return the dtype
+    to compute in."""
     if precision is not None:
         check_precision(op, precision)
+    return compute_dtype(op, *operands)
 
 
 def _as_tuple(sizes):
@@ -160,16 +181,11 @@ def _as_tuple(sizes):
     return tuple(sizes) if isinstance(sizes, list) else sizes
 
 
-def _ones(op, nd, shape, layout, dtype):
-    """An input of ones for a result of `shape`, and the 1-wide convolution that sees each once."""
+def _channel_axis(op, nd, shape, layout):
+    """Which axis of a result with this shape holds the channels."""
     channels_last = normalise_layout(op, layout, nd)
     dy = split_input(op, nd, shape, channels_last, plane=False, name="grad_output")
-    line = np.ones(dy.size[-1], dtype)
-    sample = (*dy.size, 1) if channels_last else (1, *dy.size)
-    x_shape = (dy.batch, *sample) if dy.batched else sample
-    weight_shape = (dy.channels, 1, *(1,) * nd)
-    geometry = conv_geometry(op, nd, x_shape, weight_shape, 1, 0, 1, 1, layout)
-    return geometry, np.broadcast_to(line[:, None] if channels_last else line, x_shape)
+    return len(shape) - 1 if channels_last else int(dy.batched)
 
 
 def _left_over(geometry):

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
+from .._engine import channel_sums
 from ..functional._check import as_array, compute_dtype, conv_geometry
-from ._convolutions import conv_bias, remembered, weight_gradient
+from ._convolutions import remembered, weight_gradient
 
 
 def linear_input(weight, grad_output):
@@ -69,7 +70,8 @@ def linear_bias(grad_output):
     ndarray, shape (out_features,)
     """
     grad_output = _check_features("linear_bias", "grad_output", grad_output)
-    return conv_bias("linear_bias", 1, _rows(grad_output), "NCW")
+    dtype = compute_dtype("linear_bias", grad_output)
+    return channel_sums.sums(grad_output, dtype, grad_output.ndim - 1).astype(dtype)
 
 
 def _product(op, x, dy, transposed=False):

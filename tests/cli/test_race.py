@@ -49,6 +49,7 @@ MODULES = {
     "fussy": REFERENCE + PREPARE + "raise SitsOut('it has other plans')",
     "clumsy": REFERENCE + PREPARE + "raise IndexError('out of\\nits depth')",
     "wrong": REFERENCE + PREPARE + "return (lambda: np.ones((1, 2))), np.asarray",
+    "several": REFERENCE + PREPARE + "return (lambda: {'a': np.ones(1), 'b': np.ones(1)}), dict",
     "crashing": REFERENCE
     + PREPARE
     + "import os, sys; print('oh no', file=sys.stderr, flush=True); os.kill(os.getpid(), 11)",
@@ -115,6 +116,7 @@ def test_without_stopping(race_tiny, monkeypatch):
     [
         ("clumsy", "IndexError: out of"),
         ("wrong", "its result has shape (1, 2), not (1, 16, 10, 10)"),
+        ("several", "its results are ['exact.a', 'exact.b'], not ['exact']"),
         ("crashing", "its process was ended by SIGSEGV: oh no"),
         ("quitting", "its process ended with code 7"),
     ],
@@ -326,6 +328,7 @@ def test_functional_channels_last_highest(tmp_path, peers, capsys):
         (["--peers", "--shapes", "vgg16"], "'vgg16'"),
         (["--peers", "--json", "no/such/folder/result.json"], "--json: cannot write into"),
         (["--functional"], "--functional goes with --peers"),
+        (["--training"], "--training goes with --peers"),
         (["--shapes", "pools"], "pools are raced against peers: add --peers"),
     ],
 )

@@ -72,6 +72,41 @@ def test_seed_and_resumption(folder, tmp_path):
     assert same(first, weights("a", "--epochs", "2", "--resume"))
 
 
+def test_validation_leaves_the_test_pictures_alone(folder, tmp_path, capsys, monkeypatch):
+    """A fifth of the file is for the test; of the rest, 40 are held back."""
+    kinds = []
+    batches = command.Batches
+
+    def watched(dataset, *arguments, **options):
+        kinds.append(dataset)
+        return batches(dataset, *arguments, **options)
+
+    monkeypatch.setattr(command, "Batches", watched)
+    words = ["train", "lenet", "--data", str(folder), "--epochs", "1", "--out", str(tmp_path)]
+    assert main([*words, "--validate", "40"]) == 0
+    text = capsys.readouterr().out
+    assert "200 pictures to learn from, 40 for validation; 1 epochs" in text
+    assert "% of the validation pictures are right" in text and "test pictures" not in text
+    _, unseen = command.read_folder(folder, 0)
+    forbidden = {image.tobytes() for image in unseen.images}
+    assert [one.count for one in kinds] == [200, 40]
+    assert not forbidden & {image.tobytes() for one in kinds for image in one.images}
+    assert main([*words, "--validate", "240"]) == 2
+    assert "--validate: must be below 240" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["--rate", "0.1"], ["--decay", "0.1"], ["--batch", "50"], ["--shift", "0"]]
+)
+def test_every_setting_counts(words, folder, tmp_path):
+    common = ["train", "lenet", "--data", str(folder), "--epochs", "1", "--out"]
+    weights = []
+    for name, more in (("a", []), ("b", words)):
+        assert main([*common, str(tmp_path / name), *more]) == 0
+        weights.append(nn.load(tmp_path / name / "lenet.npz")["fc3.weight"])
+    assert not np.array_equal(*weights)
+
+
 def test_ctrl_c(folder, tmp_path, capsys, monkeypatch):
     calls = []
 
@@ -108,8 +143,9 @@ def test_wrong_data(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [["vgg"], ["lenet", "--epochs", "0"], ["lenet", "--seed", "-1"], []]
-)
+    "words", [["vgg"], ["lenet", "--epochs", "0"], ["lenet", "--seed", "-1"],
+              ["lenet", "--rate", "nan"], []],
+)  # fmt: skip
 def test_wrong_calls(words, capsys):
     assert main(["train", *words]) == 2
     assert "usage: fastconv train" in capsys.readouterr().err

@@ -84,8 +84,6 @@ FC_INLINE void windows(const int op, const fc_pool_args *a) {
 
 /* --- segments --------------------------------------------------------------------------------- */
 
-static const lane_int lane_numbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-
 /* All lanes joined, in every lane. */
 FC_INLINE vec fold_lanes(const int op, vec v) {
 #define FOLD(...) v = join(op, v, __builtin_shufflevector(v, v, __VA_ARGS__));

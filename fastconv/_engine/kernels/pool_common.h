@@ -88,14 +88,39 @@ FC_INLINE void store_any(char *p, ptrdiff_t step, vec v, ptrdiff_t count) {
 
 FC_INLINE ivec splat_int(lane_int s) { return s - (ivec){0}; }
 
-/* Places of a vector's maxima: `place + i * advance + relative[i]`, -1 where relative is negative
- * (a window without any tap inside the input). */
-FC_NOINLINE void store_places(char *p, ptrdiff_t step, ivec relative, ptrdiff_t count,
-                              ptrdiff_t place, ptrdiff_t advance) {
+static const lane_int lane_numbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+FC_NOINLINE void store_places_apart(char *p, ptrdiff_t step, ivec relative, ptrdiff_t count,
+                                    ptrdiff_t place, ptrdiff_t advance) {
     lane_int lanes[FC_LANES] FC_ALIGNED;
     memcpy(lanes, &relative, sizeof lanes);
     for (int i = 0; i < FC_LANES && i < count; i++)
         *(int64_t *)(p + i * step) = lanes[i] < 0 ? -1 : place + i * advance + lanes[i];
+}
+
+enum { LONG_LANES = FC_VECTOR_BYTES / 8, LONG_ELEMENTS = 8 / ELEMENT };
+typedef int64_t long_vec __attribute__((vector_size(FC_VECTOR_BYTES)));
+typedef lane_int half_vec __attribute__((vector_size(LONG_LANES * ELEMENT)));
+
+/* Places of a vector's maxima: `place + i * advance + relative[i]`, -1 where relative is negative
+ * (a window without any tap inside the input). */
+FC_INLINE void store_places(char *p, ptrdiff_t step, ivec relative, ptrdiff_t count,
+                            ptrdiff_t place, ptrdiff_t advance) {
+    if (step != sizeof(int64_t)) {
+        store_places_apart(p, step, relative, count, place, advance);
+        return;
+    }
+    const ivec numbers = (ivec)load((const real *)lane_numbers);
+    half_vec taps[LONG_ELEMENTS], lanes[LONG_ELEMENTS];
+    memcpy(taps, &relative, sizeof relative);
+    memcpy(lanes, &numbers, sizeof numbers);
+    FC_UNROLL for (int h = 0; h < LONG_ELEMENTS; h++) {
+        const long_vec tap = __builtin_convertvector(taps[h], long_vec), none = tap < 0;
+        const long_vec at = tap + __builtin_convertvector(lanes[h], long_vec) * advance + place;
+        const ptrdiff_t left = (count - h * LONG_LANES) * LONG_ELEMENTS;
+        if (left > 0)
+            store_upto((real *)p + h * FC_LANES, (vec)(none | at), left);
+    }
 }
 
 /* --- taps: a box of depth x rows x columns, reduced in this order ----------------------------- */

@@ -268,21 +268,71 @@ FC_INLINE void lines(const int op, const fc_pool_args *a) {
     }
 }
 
-/* Maxima with their places, one channel: the line of one row at a time, its taps in order. Places
- * are counted from the padded start of the output's window in the first row. */
-FC_INLINE void argmax_line(const line *l, const extent *e) {
+/* --- maxima with their places, one channel ----------------------------------------------------- */
+
+/* Where whole windows begin: at their first tap, or at -1 where no row exists. */
+FC_INLINE ivec first_places(const line *l) {
+    return splat_int(l->rows.depth * l->rows.rows == 0 ? -1 : 0);
+}
+
+/* One more tap of a vector of windows. */
+FC_INLINE void take_larger(vec v, ptrdiff_t place, vec *most, ivec *at) {
+    const ivec better = (ivec)((v > *most) | (v != v));
+    *most = blend(better, v, *most);
+    *at = (ivec)blend(better, (vec)splat_int((lane_int)place), (vec)*at);
+}
+
+/* Pairs of columns at stride 2, the usual window: they come apart in registers. */
+FC_INLINE int has_pairs(const fc_pool_args *a) {
+    const fc_pool_axis *width = a->width;
+    return width->kernel == 2 && width->stride == 2 && width->dilation == 1 &&
+           width->before == 0 && 2 * width->outs <= width->size && a->x_column == ELEMENT;
+}
+
+FC_INLINE void argmax_pairs(const line *l) {
+    const fc_pool_args *a = l->a;
+    const ptrdiff_t row_place = a->height->dilation * a->width->size;
+    for (ptrdiff_t o = 0; o < a->columns; o += FC_LANES) {
+        const ptrdiff_t left = a->columns - o, first = 2 * (a->column + o);
+        vec most = splat(identity(FC_POOL_MAX));
+        ivec at = first_places(l);
+        for (ptrdiff_t d = 0; d < l->rows.depth; d++) {
+            for (ptrdiff_t h = 0; h < l->rows.rows; h++) {
+                const real *x =
+                    (const real *)(l->x + d * l->rows.depth_step + h * l->rows.row_step) + first;
+                const ptrdiff_t place = d * a->place_depth + h * row_place;
+                const vec low = load_upto(x, 2 * left);
+                const ptrdiff_t more = 2 * left - FC_LANES;
+                const vec high = more > 0 ? load_upto(x + FC_LANES, more) : low;
+                take_larger(even_lanes(low, high), place, &most, &at);
+                take_larger(odd_lanes(low, high), place + 1, &most, &at);
+            }
+        }
+        store_any(l->out + o * a->out_column, a->out_column, most, left);
+        store_places(l->index + o * a->index_column, a->index_column, at, left, l->place + first,
+                     2);
+    }
+}
+
+/* Any windows: the line of one row at a time, its taps in order. Places are counted from the padded
+ * start of the output's window in the first row. */
+FC_INLINE void argmax_line(const line *l, const extent *e, const fc_pool_span *whole) {
     const fc_pool_args *a = l->a;
     const fc_pool_axis *width = a->width;
     const box row = {1, 1, 1, 0, 0, 0};
     real scratch[LINE_ROOM] FC_ALIGNED, best[LINE_ROOM] FC_ALIGNED;
     lane_int where[LINE_ROOM] FC_ALIGNED;
     const ptrdiff_t start_column = a->column * width->stride - width->before;
+    for (ptrdiff_t o = 0; o < a->columns; o += FC_LANES) {
+        store(best + o, splat(identity(FC_POOL_MAX)));
+        store((real *)(where + o), (vec)first_places(l));
+    }
     for (ptrdiff_t o = 0; o < a->columns; o++) {
+        if (o == whole->first - a->column) o += whole->count;
+        if (o >= a->columns || l->rows.depth * l->rows.rows == 0) break;
         const fc_pool_span window = fc_pool_window(width, a->column + o);
-        best[o] = identity(FC_POOL_MAX);
-        where[o] = window.count * l->rows.depth * l->rows.rows == 0
-                       ? -1
-                       : (lane_int)(window.first - (start_column + o * width->stride));
+        const ptrdiff_t start = start_column + o * width->stride;
+        where[o] = window.count == 0 ? -1 : (lane_int)(window.first - start);
     }
     for (ptrdiff_t d = 0; d < l->rows.depth; d++) {
         for (ptrdiff_t h = 0; h < l->rows.rows; h++) {
@@ -292,13 +342,9 @@ FC_INLINE void argmax_line(const line *l, const extent *e) {
             for (ptrdiff_t o = 0; o < a->columns; o += FC_LANES) {
                 vec most = load(best + o);
                 ivec at = (ivec)load((const real *)(where + o));
-                for (ptrdiff_t t = 0; t < width->kernel; t++) {
-                    const vec v = load(scratch + o + a->taps[t]);
-                    const ivec better = (ivec)((v > most) | (v != v));
-                    const ivec here = splat_int((lane_int)(place + t * width->dilation));
-                    most = blend(better, v, most);
-                    at = (ivec)blend(better, (vec)here, (vec)at);
-                }
+                for (ptrdiff_t t = 0; t < width->kernel; t++)
+                    take_larger(load(scratch + o + a->taps[t]), place + t * width->dilation, &most,
+                                &at);
                 store(best + o, most);
                 store((real *)(where + o), (vec)at);
             }
@@ -313,11 +359,28 @@ FC_INLINE void argmax_line(const line *l, const extent *e) {
     }
 }
 
+/* The columns of the band whose windows lie inside: one run, since only the borders cut windows. */
+FC_INLINE fc_pool_span inner_columns(const fc_pool_args *a) {
+    ptrdiff_t first = a->column, end = a->column + a->columns;
+    const ptrdiff_t kernel = a->width->kernel;
+    while (first < end && fc_pool_window(a->width, first).count < kernel) first++;
+    while (end > first && fc_pool_window(a->width, end - 1).count < kernel) end--;
+    return (fc_pool_span){first, end - first};
+}
+
 static void argmax_lines(const fc_pool_args *a) {
+    if (has_pairs(a)) {
+        for (ptrdiff_t i = 0; i < a->rows; i++) {
+            const line l = line_of(a, i);
+            argmax_pairs(&l);
+        }
+        return;
+    }
     const extent e = extent_of(a);
+    const fc_pool_span inner = inner_columns(a);
     for (ptrdiff_t i = 0; i < a->rows; i++) {
         const line l = line_of(a, i);
-        argmax_line(&l, &e);
+        argmax_line(&l, &e, &inner);
     }
 }
 

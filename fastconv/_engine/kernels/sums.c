@@ -31,9 +31,19 @@ FC_INLINE wide load_doubles(const double *p, ptrdiff_t count) {
 
 FC_INLINE wide wide_where(wide_mask mask, wide v) { return (wide)(mask & (wide_mask)v); }
 
+FC_INLINE int reads_grad(const int op) { return op == FC_SUMS_GRADIENT || op == FC_SUMS_NEGATIVE; }
+
+FC_INLINE double center_of(const int op, const fc_sums_args *a, ptrdiff_t channel) {
+    return op == FC_SUMS_PLAIN ? 0 : a->center[channel];
+}
+
 /* Add the terms of one vector; `inside` is NULL where all lanes exist. */
 FC_INLINE void add_terms(const int op, wide x, wide g, wide center, const wide_mask *inside,
                          wide *first, wide *second) {
+    if (op == FC_SUMS_PLAIN) {
+        *first += inside ? wide_where(*inside, x) : x;
+        return;
+    }
     if (op == FC_SUMS_NEGATIVE) {
         const wide_mask negative = ~(wide_mask)(x > 0);
         x = wide_where(negative, x);
@@ -59,7 +69,7 @@ FC_INLINE void sums_along(const int op, const fc_sums_args *a, ptrdiff_t from, p
                           double center, double *sums) {
     const wide middle = center - (wide){0};
     const ptrdiff_t step = CHAINS * WIDE_LANES;
-    const int contiguous = a->x_col == ELEMENT && (op == FC_SUMS_MOMENTS || a->grad_col == ELEMENT);
+    const int contiguous = a->x_col == ELEMENT && (!reads_grad(op) || a->grad_col == ELEMENT);
     wide first[CHAINS] = {{0}}, second[CHAINS] = {{0}};
     for (ptrdiff_t r = from; r < from + rows; r++) {
         const char *x = a->x + r * a->x_row, *grad = a->grad + r * a->grad_row;
@@ -69,15 +79,14 @@ FC_INLINE void sums_along(const int op, const fc_sums_args *a, ptrdiff_t from, p
                 FC_UNROLL for (int j = 0; j < CHAINS; j++) {
                     const ptrdiff_t at = (c + j * WIDE_LANES) * ELEMENT;
                     const wide v = load_wide(x + at, ELEMENT, WIDE_LANES);
-                    const wide g =
-                        op == FC_SUMS_MOMENTS ? v : load_wide(grad + at, ELEMENT, WIDE_LANES);
+                    const wide g = reads_grad(op) ? load_wide(grad + at, ELEMENT, WIDE_LANES) : v;
                     add_terms(op, v, g, middle, NULL, &first[j], &second[j]);
                 }
         for (int j = 0; c < a->cols; c += WIDE_LANES, j = (j + 1) % CHAINS) {
             const ptrdiff_t left = a->cols - c;
             const wide v = load_wide(x + c * a->x_col, a->x_col, left);
-            const wide g = op == FC_SUMS_MOMENTS ? v
-                                                 : load_wide(grad + c * a->grad_col, a->grad_col, left);
+            const wide g =
+                reads_grad(op) ? load_wide(grad + c * a->grad_col, a->grad_col, left) : v;
             wide_mask inside;
             FC_UNROLL for (int i = 0; i < WIDE_LANES; i++) inside[i] = -(i < left);
             add_terms(op, v, g, middle, &inside, &first[j], &second[j]);
@@ -92,15 +101,16 @@ FC_INLINE void sums_across(const int op, const int vectors, const fc_sums_args *
     const ptrdiff_t left = a->cols - c;
     wide center[CHAINS], first[CHAINS] = {{0}}, second[CHAINS] = {{0}};
     FC_UNROLL for (int j = 0; j < vectors; j++)
-        center[j] = load_doubles(a->center + c + j * WIDE_LANES, left);
+        center[j] = op == FC_SUMS_PLAIN ? (wide){0}
+                                        : load_doubles(a->center + c + j * WIDE_LANES, left);
     for (ptrdiff_t r = 0; r < a->rows; r++) {
         const char *x = a->x + r * a->x_row + c * a->x_col;
         const char *grad = a->grad + r * a->grad_row + c * a->grad_col;
         FC_UNROLL for (int j = 0; j < vectors; j++) {
             const wide v = load_wide(x + j * WIDE_LANES * a->x_col, a->x_col, left);
-            const wide g = op == FC_SUMS_MOMENTS
-                               ? v
-                               : load_wide(grad + j * WIDE_LANES * a->grad_col, a->grad_col, left);
+            const wide g =
+                reads_grad(op) ? load_wide(grad + j * WIDE_LANES * a->grad_col, a->grad_col, left)
+                               : v;
             add_terms(op, v, g, center[j], NULL, &first[j], &second[j]);
         }
     }
@@ -120,14 +130,15 @@ FC_INLINE void sums_op(const int op, const fc_sums_args *a) {
         for (; c < a->cols; c += WIDE_LANES) sums_across(op, 1, a, c);
     } else if (a->channel_row) {
         for (ptrdiff_t r = 0; r < a->rows; r++)
-            sums_along(op, a, r, 1, a->center[r], a->sums + 2 * r);
+            sums_along(op, a, r, 1, center_of(op, a, r), a->sums + 2 * r);
     } else {
-        sums_along(op, a, 0, a->rows, a->center[0], a->sums);
+        sums_along(op, a, 0, a->rows, center_of(op, a, 0), a->sums);
     }
 }
 
 static void sums(const fc_sums_args *a) {
     switch (a->op) {
+    case FC_SUMS_PLAIN: sums_op(FC_SUMS_PLAIN, a); break;
     case FC_SUMS_MOMENTS: sums_op(FC_SUMS_MOMENTS, a); break;
     case FC_SUMS_GRADIENT: sums_op(FC_SUMS_GRADIENT, a); break;
     case FC_SUMS_NEGATIVE: sums_op(FC_SUMS_NEGATIVE, a); break;

@@ -7,6 +7,7 @@
 
 /* What is summed over the elements of a channel, with d = x - center: two sums each, in double. */
 typedef enum {
+    FC_SUMS_PLAIN,    /* x, and 0; grad and center are not read */
     FC_SUMS_MOMENTS,  /* d and d^2; grad is not read */
     FC_SUMS_GRADIENT, /* grad and grad * d */
     FC_SUMS_NEGATIVE, /* the same, where not x > 0 */

@@ -12,19 +12,30 @@ from fastconv.cli import bench
 from fastconv.cli._common import CommandError, progress, require
 from fastconv.cli.race import lanes, report
 from fastconv.cli.race.contest import POOLS, Contest, layer_contests, pool_contests
-from fastconv.cli.race.contestants import FASTCONV, OURS, PEERS, Contestant
+from fastconv.cli.race.contestants import (
+    FASTCONV,
+    OURS,
+    PEERS,
+    TRAINING_FASTCONV,
+    TRAINING_PEERS,
+    Contestant,
+)
 from fastconv.cli.race.networks import NetworkContest, network_contests
 from fastconv.cli.race.score import score, totals
+from fastconv.cli.race.training import STEPS, step_contests, training_contests
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Race, print the table, write what was asked for; 1 if fastconv could run no layer."""
     if arguments.networks is not None:
         _check_networks_options(arguments)
-    peers = _choose_peers(arguments.peers or [], arguments.layout)
-    contests = _choose_contests(arguments)
     if arguments.roofline:
         raise CommandError("bench: --roofline shows fastconv alone: leave --peers out")
+    if arguments.training and arguments.functional:
+        raise CommandError("bench: --training runs layers: leave --functional out")
+    contests = _choose_contests(arguments)
+    known = TRAINING_PEERS if arguments.training else PEERS
+    peers = _choose_peers(known, arguments.peers or [], arguments.layout)
     bench.check_outputs(arguments)
     result = measure(contests, peers, arguments)
     report.show(result)
@@ -35,32 +46,45 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_networks_options(arguments: argparse.Namespace) -> None:
     require("fastconv bench --networks", "onnx", "onnx")
-    for option, usual in {"functional": False, "algorithm": "auto", "layout": "NCHW"}.items():
-        if getattr(arguments, option) != usual:
+    usual = {"functional": False, "training": False, "algorithm": "auto", "layout": "NCHW"}
+    for option, value in usual.items():
+        if getattr(arguments, option) != value:
             raise CommandError(f"bench: --{option} is for layers, not for --networks")
 
 
 def _choose_contests(arguments: argparse.Namespace) -> list[Contest] | list[NetworkContest]:
+    """Make contests of whole networks, or of layers and of what else --shapes may name."""
     if arguments.networks is not None:
         networks = network_contests(arguments.networks, arguments.size, dict(arguments.shape))
         return bench.with_text(networks, arguments.layer)
-    names, text = arguments.shapes, arguments.layer
-    layers = [name for name in names if name != POOLS]
-    contests = layer_contests(bench.choose_layers(layers, None)) if layers else []
-    contests += pool_contests() if POOLS in names else []
-    return bench.with_text(contests, text)
-
-
-def _choose_peers(names: list[str], layout: str) -> dict[str, Contestant]:
-    unknown = [name for name in names if name not in PEERS]
-    if unknown:
-        raise CommandError(f"--peers: {unknown[0]!r} is unknown; known: {', '.join(PEERS)}")
+    make_layers, others, default = layer_contests, {POOLS: pool_contests}, ["race"]
+    if arguments.training:
+        make_layers, others = training_contests, {STEPS: step_contests}
+        # LeNet-5 takes pictures channels first.
+        default = ["training"] if arguments.layout == "NHWC" else ["training", STEPS]
+    names = arguments.shapes or default
+    if STEPS in names and arguments.layout == "NHWC":
+        raise CommandError(f"bench: {STEPS} take NCHW arrays")
+    contests = []
     for name in names:
-        if layout not in PEERS[name].layouts:
+        contests += (
+            others[name]() if name in others else make_layers(bench.choose_layers([name], None))
+        )
+    return bench.with_text(contests, arguments.layer)
+
+
+def _choose_peers(
+    known: dict[str, Contestant], names: list[str], layout: str
+) -> dict[str, Contestant]:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise CommandError(f"--peers: {unknown[0]!r} is unknown; known: {', '.join(known)}")
+    for name in names:
+        if layout not in known[name].layouts:
             raise CommandError(f"--peers: {name} does not take {layout} arrays")
     return {
         name: peer
-        for name, peer in PEERS.items()
+        for name, peer in known.items()
         if name in names or (not names and layout in peer.layouts)
     }
 
@@ -84,7 +108,7 @@ def measure(
         "functional": arguments.functional,
     }
     layers = []
-    ours = FASTCONV._replace(options=how)
+    ours = (TRAINING_FASTCONV if arguments.training else FASTCONV)._replace(options=how)
     with lanes.line_up({OURS: ours, **peers}, threads) as (ready, missing):
         if OURS in missing:
             raise CommandError(f"bench: fastconv does not run here: {missing[OURS]}")
@@ -101,6 +125,7 @@ def measure(
         "layout": arguments.layout,
         "dtype": "float32",
         **how,
+        "training": arguments.training,
         "effort": effort._asdict(),
         "stopped_between_turns": lanes.CAN_STOP,
         "peers": {

@@ -1,14 +1,15 @@
 """What is raced: one convolution or pool, its operands, and what the result should be.
 
-A contest turns a layer of fastconv.shapes, or one of the pools below, into a job: plain words and
-numbers that travel to the workers as JSON, and arrays that travel as .npy files. The float64
-result is computed once here, by NumPy, so that every contestant's error means the same.
+A contest's work says two things: the job, plain words and numbers that travel to the workers as
+JSON, and the arrays, which travel as .npy files. The float64 result, "exact", is computed once
+here, by NumPy, so that every contestant's error means the same. Work of several results, such as
+a step of training (`training`), has an "exact.<name>" for each.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,40 +22,60 @@ READABLE_FLOPS = 50_000_000
 POOLS = "pools"  # what --shapes calls them
 
 
+class Work(Protocol):
+    """What a contest is about."""
+
+    def job(self, layout: str) -> dict[str, Any]:
+        """What is to be done, for every contestant: operation, layout and its settings."""
+
+    def arrays(self, layout: str) -> dict[str, np.ndarray]:
+        """The operands by name, and `exact`, the float64 result."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the JSON file says about it beside its names."""
+
+
 class Contest(NamedTuple):
-    """Something to race: names for people, settings for `job`, and the layer or pool itself."""
+    """Something to race: names for people, and the work itself."""
 
     network: str
     name: str
     text: str
-    work: shapes.Layer | Pool
+    work: Work
 
     def job(self, layout: str) -> dict[str, Any]:
         """What is to be done, for every contestant: operation, layout and its settings."""
-        if isinstance(self.work, shapes.Layer):
-            return {"op": "conv2d", "layout": layout, **_spread(self.work.call)}
-        pool = self.work
-        settings = {key: getattr(pool, key) for key in ("kernel_size", "stride", "padding")}
-        return {"op": pool.op, "layout": layout, **_spread(settings)}
+        return self.work.job(layout)
 
     def write(self, folder: Path, layout: str) -> None:
-        """Write the operands, and `exact`, the float64 result, as .npy files."""
-        if isinstance(self.work, shapes.Layer):
-            x, weight, bias = operands(self.work, layout)
-            exact = oracle(self.work, layout, x, weight, bias, READABLE_FLOPS)
-            arrays = {"x": x, "weight": weight, "bias": bias, "exact": exact}
-        else:
-            x, exact = self.work.operands(layout)
-            arrays = {"x": x, "exact": exact}
-        for name, array in arrays.items():
+        """Write operands and exact results as .npy files."""
+        for name, array in self.work.arrays(layout).items():
             np.save(folder / f"{name}.npy", array)
 
     def facts(self) -> dict[str, Any]:
         """What the JSON file says about it, before any measuring."""
-        facts: dict[str, Any] = {"network": self.network, "name": self.name, "text": self.text}
-        if isinstance(self.work, shapes.Layer):
-            facts["flops"] = self.work.flops
-        return facts
+        names = {"network": self.network, "name": self.name, "text": self.text}
+        return {**names, **self.work.facts()}
+
+
+class Forward(NamedTuple):
+    """A convolution with its bias."""
+
+    layer: shapes.Layer
+
+    def job(self, layout: str) -> dict[str, Any]:
+        """The convolution's settings."""
+        return {"op": "conv2d", "layout": layout, **spread(self.layer.call)}
+
+    def arrays(self, layout: str) -> dict[str, np.ndarray]:
+        """Random float32 x, weight and bias, and the result in float64."""
+        x, weight, bias = operands(self.layer, layout)
+        exact = oracle(self.layer, layout, x, weight, bias, READABLE_FLOPS)
+        return {"x": x, "weight": weight, "bias": bias, "exact": exact}
+
+    def facts(self) -> dict[str, Any]:
+        """The direct form's operations."""
+        return {"flops": self.layer.flops}
 
 
 class Pool(NamedTuple):
@@ -66,14 +87,23 @@ class Pool(NamedTuple):
     stride: int
     padding: int
 
-    def operands(self, layout: str) -> tuple[np.ndarray, np.ndarray]:
+    def job(self, layout: str) -> dict[str, Any]:
+        """The pool's settings."""
+        settings = {key: getattr(self, key) for key in ("kernel_size", "stride", "padding")}
+        return {"op": self.op, "layout": layout, **spread(settings)}
+
+    def arrays(self, layout: str) -> dict[str, np.ndarray]:
         """Random float32 x, and its pool in float64, in the layout asked for."""
         x = np.random.default_rng(0).standard_normal(self.x_shape, dtype=np.float32)
         if layout == "NHWC":
             x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
         pool = getattr(fastconv.reference, self.op)
         settings = (self.kernel_size, self.stride, self.padding)
-        return x, pool(x.astype(np.float64), *settings, layout=layout)
+        return {"x": x, "exact": pool(x.astype(np.float64), *settings, layout=layout)}
+
+    def facts(self) -> dict[str, Any]:
+        """Nothing: a pool's speed is the memory's."""
+        return {}
 
 
 # The pools of residual and VGG-like networks on a batch of pictures, and a blur by averages.
@@ -87,7 +117,7 @@ _POOLS = {
 
 def layer_contests(layers: list[shapes.Layer]) -> list[Contest]:
     """Make a contest of every layer."""
-    return [Contest(layer.network, layer.name, str(layer), layer) for layer in layers]
+    return [Contest(layer.network, layer.name, str(layer), Forward(layer)) for layer in layers]
 
 
 def pool_contests() -> list[Contest]:
@@ -100,7 +130,7 @@ def pool_contests() -> list[Contest]:
     return contests
 
 
-def _spread(settings: dict[str, Any]) -> dict[str, Any]:
+def spread(settings: dict[str, Any]) -> dict[str, Any]:
     """Write one number for both axes as two; a job says everything in full."""
     return {
         key: value if key == "groups" else shapes.both_axes(value)

@@ -8,14 +8,19 @@ A contestant's module has two functions.
     prepare(job, arrays, threads) -> (call, to_array)
         Do beforehand what the library lets its users do beforehand (pack weights, compile), and
         return `call`, which takes nothing and returns a new result as the library's users get it,
-        and `to_array`, which makes an ndarray of it, in the job's layout, or a list of several.
-        Raise SitsOut where the library has no such operation.
+        and `to_array`, which makes an ndarray of it, in the job's layout, or of several results a
+        dictionary, or a list. Raise SitsOut where the library has no such operation.
 
 A job says "op" ("conv2d", "max_pool2d", "avg_pool2d"), "layout" and, with two numbers each, the
 operation's settings; `arrays` holds x, and for conv2d weight (K, C/groups, R, S) and bias, float32.
 If "op" is "network", "model" is the path of an ONNX file and "inputs" says to which of its inputs
 each of `arrays` goes; the results come in the order of the file's outputs.
 fastconv's options are "precision", "algorithm" and "functional".
+
+With --training other modules race, training_*.py. There "conv2d" means forward and backward:
+`arrays` holds grad too, the result's gradient, and the results are y and the gradients of x,
+weight and bias, by these names. "lenet5" is a step of training: job says "variant", `arrays`
+holds x, labels and, as start.<parameter>, the weights; the results are the parameters' gradients.
 """
 
 from __future__ import annotations
@@ -50,4 +55,8 @@ PEERS = {
     "openvino": Contestant("fastconv.cli.race.with_openvino", ("NCHW",)),
     "ncnn": Contestant("fastconv.cli.race.with_ncnn", ("NCHW",)),
     "scipy": Contestant("fastconv.cli.race.with_scipy", ("NCHW", "NHWC")),
+}
+TRAINING_FASTCONV = Contestant("fastconv.cli.race.training_fastconv", ("NCHW", "NHWC"))
+TRAINING_PEERS = {
+    "torch": Contestant("fastconv.cli.race.training_torch", ("NCHW", "NHWC")),
 }

@@ -55,7 +55,7 @@ class NetworkContest(NamedTuple):
         for place, array in enumerate(self.feeds.values()):
             np.save(folder / f"feed{place}.npy", array)
         for place, array in enumerate(_reference(path, self.feeds)):
-            np.save(folder / f"exact{place:03}.npy", array)
+            np.save(folder / f"exact.{place:03}.npy", array)
 
     def facts(self) -> dict[str, Any]:
         """What the JSON file says about it, before any measuring."""

@@ -55,14 +55,16 @@ def _header(result: dict[str, Any]) -> list[str]:
         f"fastconv {machine['version']} on {machine['cpu']}: {machine['isa']}, "
         f"{threads} thread{plural}, {result['layout']}, {result['dtype']}, "
         f"precision {result['precision']}{method}, "
-        + _form(result),
+        + _what_runs(result),
         f"against {', '.join(versions)}" if versions else "against nobody: no peer is installed",
     ]
 
 
-def _form(result: dict[str, Any]) -> str:
+def _what_runs(result: dict[str, Any]) -> str:
     if _networks(result):
         return "whole networks"
+    if result["training"]:
+        return "forward and backward"
     return "functions" if result["functional"] else "layers in eval mode"
 
 

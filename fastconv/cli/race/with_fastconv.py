@@ -32,7 +32,7 @@ def prepare(job, arrays, threads):
         how = {"algorithm": algorithm, "precision": precision, **settings}
         if functional:
             return partial(function, **arrays, **how), _as_it_is
-        layer = _layer(arrays["weight"], arrays["bias"], how)
+        layer = make_layer(arrays["weight"], arrays["bias"], how).eval()
     elif functional:
         return partial(function, **arrays, **settings), _as_it_is
     else:
@@ -46,11 +46,12 @@ def _network(job, arrays):
     return partial(model.run, feeds(job, arrays)), _as_it_is
 
 
-def _layer(weight, bias, how):
+def make_layer(weight, bias, how):
+    """Make the convolution with these weights and settings, in training mode."""
     channels, per_group, *kernel_size = weight.shape
     layer = nn.Conv2d(per_group * how["groups"], channels, tuple(kernel_size), **how)
     layer.weight, layer.bias = weight, bias
-    return layer.eval()
+    return layer
 
 
 def _as_it_is(result):

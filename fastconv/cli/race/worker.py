@@ -10,8 +10,9 @@ to standard output, one JSON object a line; what the library itself prints goes 
     {"do": "turn", "seconds": 0.06, "calls": 10}    -> {"seconds": fastest call, "calls": 31}
     {"do": "cold", "tries": 10, "idle": 0.01}       -> {"seconds": fastest of the first calls}
 
-Arrays are read from the folder's .npy files, and so is the job's "model", a file or its name in the
-folder. The error is max|y - exact| / max|exact|, the largest where there are several results.
+Arrays are read from the folder's .npy files: "exact" is the result wanted, or there are several,
+"exact.<name>". The job's "model" is a file or its name in the folder. The error is
+max|y - exact| / max|exact|, of several results the largest.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Worker:
         self.call = _nothing_prepared
         gc.collect()  # what the last job held; between calls nothing is collected
         arrays = {path.stem: np.load(path) for path in Path(folder).glob("*.npy")}
-        exact = [arrays.pop(name) for name in sorted(arrays) if name.startswith("exact")]
+        exact = {name: arrays.pop(name) for name in list(arrays) if name.split(".")[0] == "exact"}
         if "model" in job:
             job["model"] = os.path.join(folder, job["model"])
         try:
@@ -67,7 +68,7 @@ class Worker:
             return {"refused": str(reason), "sits_out": True}
         except Exception as error:  # whatever a library raises ends its part in this layer only
             return {"refused": f"{type(error).__name__}: {_first_line(error)}"}
-        return _compared(results if isinstance(results, list) else [results], exact)
+        return _compared(results, exact)
 
     def turn(self, seconds: float, calls: int) -> dict[str, Any]:
         """Run back to back for so long and so often at least; the fastest call counts."""
@@ -95,12 +96,19 @@ class Worker:
         return {"seconds": best / 1e9}
 
 
-def _compared(results: list[np.ndarray], exact: list[np.ndarray]) -> dict[str, Any]:
-    """The largest error of all results, or which has the wrong shape."""
-    for result, wanted in zip(results, exact, strict=True):
-        if result.shape != wanted.shape:
-            return {"refused": f"its result has shape {result.shape}, not {wanted.shape}"}
-    return {"error": max(map(max_error, results, exact))}
+def _compared(results: Any, exact: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Answer to `prepare`: the largest error of an array, or of several, by name or in order."""
+    if isinstance(results, list):
+        results = {f"{place:03}": array for place, array in enumerate(results)}
+    named = results if isinstance(results, dict) else {"": results}
+    found = {f"exact.{name}".rstrip("."): array for name, array in named.items()}
+    if found.keys() != exact.keys():
+        return {"refused": f"its results are {sorted(found)}, not {sorted(exact)}"}
+    for name, array in found.items():
+        if array.shape != exact[name].shape:
+            what = name.replace("exact", "result", 1)
+            return {"refused": f"its {what} has shape {array.shape}, not {exact[name].shape}"}
+    return {"error": max(max_error(array, exact[name]) for name, array in found.items())}
 
 
 def _nothing_prepared() -> None:
