@@ -23,7 +23,7 @@ from .ir import Graph, GraphError, Node, Value
 from .ops import TABLE
 from .plan import Plan, record
 
-__all__ = ["Executor", "Operation", "is_native"]
+__all__ = ["Executor", "Operation", "Profiled", "is_native"]
 
 
 class Operation:
@@ -92,6 +92,23 @@ def describe(node: Node) -> str:
 def is_native(node: Node) -> bool:
     """Whether fastconv's own code will run a node, which alone takes what passes add to it."""
     return Operation(node).kernel is not None
+
+
+class Profiled(NamedTuple):
+    """One step of a run that was watched.
+
+    Attributes
+    ----------
+    operation : Operation
+    seconds : float
+    inputs, outputs : tuple
+        The arrays, None for a missing one.
+    """
+
+    operation: Operation
+    seconds: float
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
 
 
 class Step(NamedTuple):
@@ -204,15 +221,17 @@ class Executor:
             if not self._arenas:
                 self._arenas.append(arena)
 
-    def profile(self, inputs: Sequence[Any]) -> list[tuple[Operation, float]]:
-        """Run the graph as `run` does, and return each operation with the seconds it took."""
-        slots, times = self.filled(inputs), []
+    def profile(self, inputs: Sequence[Any], look: Callable[[Profiled], Any]) -> list[Any]:
+        """Run the graph as `run` does; return what `look` makes of each step, which is timed."""
+        slots, seen = self.filled(inputs), []
         with np.errstate(all="ignore"):
             for step in self.steps:
+                given = tuple(slots[slot] for slot in step.inputs)
                 start = time.perf_counter()
-                self.run_step(step, slots)
-                times.append((step.operation, time.perf_counter() - start))
-        return times
+                results = self.run_step(step, slots)
+                took = time.perf_counter() - start
+                seen.append(look(Profiled(step.operation, took, given, tuple(results))))
+        return seen
 
     def filled(self, inputs: Sequence[Any]) -> list[Any]:
         """The slots before the first step."""
@@ -221,14 +240,18 @@ class Executor:
             slots[slot] = value
         return slots
 
-    def run_step(self, step: Step, slots: list[Any], free: bool = True) -> None:
-        """Run a step on the slots; with `free` empty those that nobody reads after it."""
+    def run_step(self, step: Step, slots: list[Any], free: bool = True) -> Sequence[Any]:
+        """Run a step on the slots; with `free` empty those that nobody reads after it.
+
+        Returns what it made.
+        """
         results = self.results_of(step, [slots[slot] for slot in step.inputs])
         for slot, result in zip(step.outputs, results, strict=False):
             slots[slot] = result
         slots[_NOTHING] = None
         for slot in step.free if free else ():
             slots[slot] = None
+        return results
 
     def results_of(self, step: Step, inputs: list[Any]) -> Sequence[Any]:
         """What a step makes of its inputs; errors name its node."""

@@ -98,6 +98,10 @@ class Convolution:
             result = getattr(conv, self.op)(x, weight, bias, residual=residual, **self.arguments)
         return result.transpose(self.to_first)
 
+    def explain(self, x):
+        """The `Plan` for an input, None where weights are computed."""
+        return self.prepared and self.prepared.explain(x.transpose(self.to_last))
+
     def _fits(self, x, weight, residual) -> bool:
         """Whether a residual has the result's shape; a pass need not have known."""
         key = x.shape, residual.shape
@@ -138,6 +142,10 @@ class SamePadded:
 
     def __call__(self, x, *others):
         return self.of(x)(x, *others)
+
+    def explain(self, x):
+        """The `Plan` for an input, None where weights are computed."""
+        return self.of(x).explain(x)
 
 
 def _weights(node: Node) -> tuple[int | None, Any, Any]:

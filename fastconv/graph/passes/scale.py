@@ -159,8 +159,9 @@ def _scale_weights(conv: Node, found: _Map, name: str) -> None:
             parts = weight if first else weight.reshape(groups, -1, *weight.shape[1:])
             lead = (channels,) if first else (groups, 1, channels // groups)
             factors = scale.reshape(*lead, *(1,) * (weight.ndim - (1 if first else 2)))
-            scaled = (parts * factors).reshape(weight.shape).astype(weight.dtype)
-            conv.inputs[1] = Value(f"{name}.weight", constant=scaled)
+            scaled = np.empty_like(parts)  # rounded on the way: no float64 copy of all weights
+            np.multiply(parts, factors, out=scaled, casting="same_kind")
+            conv.inputs[1] = Value(f"{name}.weight", constant=scaled.reshape(weight.shape))
         shifted = shift if bias is None else bias * scale + shift
     conv.inputs[2:3] = [Value(f"{name}.bias", constant=shifted.astype(weight.dtype))]
 
