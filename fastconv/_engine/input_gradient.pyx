@@ -161,6 +161,7 @@ cdef void multiply(const Spread *b, const char **table, const char *panel, index
     g.b = panel
     g.c_row = b.plane_pitch
     g.finish = NULL
+    g.ahead_lines = 0
     g.first = 0
     for row in range(c.kernel[1]):
         channel = 0
