@@ -4,4 +4,5 @@
     ops/         one table from operators to kernels
     passes/      graph -> the same graph with less to do
     executor.py  runs the steps
+    plan.py      repeats what a run did, without Python
 """

@@ -4,8 +4,8 @@
     arrays -> slots -> step, step, ... -> slots -> outputs, C-contiguous
 
 A step reads numbered slots and writes others; a slot is emptied after its last reader, so memory
-is held as long as a value lives. An executor keeps nothing of a run: any number of threads may
-share one.
+is held as long as a value lives. Inputs of a signature that has come before run by its plan
+instead (plan.py). Any number of threads may share an executor.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .ir import Graph, GraphError, Node, Value
 from .ops import TABLE
 from .plan import Plan, record
 
-__all__ = ["Executor", "Operation", "Profiled", "is_native"]
+__all__ = ["Executor", "Operation", "Profiled"]
 
 
 class Operation:
@@ -87,11 +87,6 @@ def describe(node: Node) -> str:
     """A node for errors: operator and name."""
     operator = f"{node.domain}.{node.op}" if node.domain else node.op
     return f"{operator} {node.name!r}"
-
-
-def is_native(node: Node) -> bool:
-    """Whether fastconv's own code will run a node, which alone takes what passes add to it."""
-    return Operation(node).kernel is not None
 
 
 class Profiled(NamedTuple):

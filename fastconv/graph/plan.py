@@ -405,7 +405,7 @@ class Plan:
         for at, place in enumerate(self._results):
             if isinstance(place, _Place) and place.buffer in self._delivered:
                 if place.buffer not in owners:
-                    owners[place.buffer] = np.empty(place.shape, place.dtype)
+                    owners[place.buffer] = elementwise.empty(place.shape, place.dtype)
                     pointers[place.buffer] = address_of(owners[place.buffer])
                     outputs[at] = owners[place.buffer]
         return outputs

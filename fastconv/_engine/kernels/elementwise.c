@@ -1,5 +1,5 @@
-/* Elementwise operations and reductions along one axis: map, binary, weigh, pick, softmax, local response
- * normalisation.
+/* Elementwise operations and reductions along one axis: map, binary, weigh, pick, softmax, local
+ * response normalisation.
  *
  * Every element goes through the same vector body whatever its place, its strides and the direction
  * the vectors run in, so neither layout nor blocking changes a bit. Lines are summed in FC_LANES

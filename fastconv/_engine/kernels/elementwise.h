@@ -35,8 +35,8 @@ typedef struct {
     int op;
 } fc_binary_args;
 
-/* weigh: out = the sum of `taps` lines of `count` contiguous elements, line t at x + offset[t], each
- * times its weight. */
+/* weigh: out = the sum of `taps` lines of `count` contiguous elements, line t at x + offset[t],
+ * each times its weight. */
 typedef struct {
     const char *x;
     const ptrdiff_t *offset;
