@@ -23,6 +23,7 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t planes, row_taps, col_taps, length
         char *out[4]
         int streams
+        const char *next[4]
 
     ctypedef struct fc_filters_kernels:
         int (*combine[8])(const fc_filter_args *) noexcept nogil

@@ -61,7 +61,7 @@ cdef struct Windows:
     Py_ssize_t at_once            # rows of a result
     Py_ssize_t ring               # rows kept of a plane
     ptrdiff_t element, pitch
-    bint direct_out, streams
+    bint direct_out, streams, fetches
     char *scratch
     ptrdiff_t scratch_bytes
     int unusual
@@ -114,6 +114,16 @@ cdef int combine_row(Windows *w, const Kernel *kernel, Py_ssize_t h, const char 
     return w.kernels.combine[w.op](&args)
 
 
+cdef void name_next(Windows *w, Py_ssize_t position, const char **next) noexcept nogil:
+    """The rows that are staged from this position on, where fetching them early helps."""
+    cdef Py_ssize_t i, row, end = w.rows + w.row_taps - 1
+    for i in range(FC_WINDOW_ROWS):
+        next[i] = NULL
+        if w.fetches:
+            row = w.row_source[min(position + i, end - 1)]
+            next[i] = w.x + max(row, 0) * w.x_row
+
+
 cdef int weigh_rows(Windows *w, const Kernel *kernel, Py_ssize_t h, Py_ssize_t count,
                     const char *rows, const char **line, char *out,
                     ptrdiff_t out_row) noexcept nogil:
@@ -127,6 +137,7 @@ cdef int weigh_rows(Windows *w, const Kernel *kernel, Py_ssize_t h, Py_ssize_t c
     args.row_taps, args.col_taps, args.streams = w.row_taps, w.col_taps, w.streams
     for i in range(count):
         args.out[i] = out + i * out_row
+    name_next(w, h + wanted, args.next)
     return w.kernels.window[count - 1](&args)
 
 
@@ -258,6 +269,8 @@ def windows(cnp.ndarray x, list kernels, str op, tuple size, tuple before, str m
     w.bands = ceil_div(w.rows, w.band)
     w.direct_out = w.out_type == TYPES[real] and w.out_col == w.element
     w.streams = w.direct_out and w.out_row % 64 == 0 and is_streamed(out)
+    # Only large pictures come from memory, and only their rows are as long as the result's.
+    w.fetches = w.streams and nd == 2 and w.x_type == w.out_type and w.x_col == w.element
     w.at_once = 1
     if take_kernels(&w, <Kernel *> cnp.PyArray_DATA(room), kernels,
                     w.planes * w.row_taps * w.col_taps):

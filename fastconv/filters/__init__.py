@@ -6,10 +6,9 @@
 Arrays of any number of axes, any strides, bool, integers, float32 and float64, and complex numbers
 where SciPy takes them. Integers are SciPy's to the last bit: sums are made in the same order in
 float64, or exactly. Where input and output are float32 the arithmetic is float32, within 1e-5 of
-the magnitudes that are added up. One difference: SciPy's one-dimensional boxes, maxima and minima
-carry a NaN on to pixels whose window does not hold it, or lose it; here exactly the windows that
-hold a NaN give NaN. `convolve2d` and `correlate2d` are those of scipy.signal; `correlate_bank`, for
-several kernels at once, is ours.
+the magnitudes that are added up. NaN and infinities come out where SciPy has them. Large windows go
+through the Fourier transform where that is cheaper. `convolve2d` and `correlate2d` are those of
+scipy.signal; `correlate_bank`, for several kernels at once, is ours.
 """
 
 from .bank import correlate_bank

@@ -49,7 +49,10 @@ def _weighted(axis, terms, before, mode, fill):
 
 def correlate1d(input, weights, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):
     """Correlate along one axis; see `scipy.ndimage.correlate1d`."""
-    op = "correlate1d"
+    return _correlate1d("correlate1d", input, weights, axis, output, mode, cval, origin)
+
+
+def _correlate1d(op, input, weights, axis, output, mode, cval, origin):
     x, weights = as_array(input), as_array(weights)
     if x.dtype.kind == "c" or weights.dtype.kind == "c":
         output = get_output(op, output, x, is_complex=True)
@@ -69,7 +72,9 @@ def convolve1d(input, weights, axis=-1, output=None, mode="reflect", cval=0.0, o
     """Convolve along one axis; see `scipy.ndimage.convolve1d`."""
     weights = as_array(weights)[::-1]
     origin = -origin - (len(weights) % 2 == 0)
-    return correlate1d(input, weights.conj(), axis, output, mode, cval, origin)
+    return _correlate1d(
+        "convolve1d", input, weights.conj(), axis, output, mode, cval, origin
+    )
 
 
 def _gaussian(sigma, order, radius):
@@ -121,7 +126,9 @@ def gaussian_filter(input, sigma, order=0, output=None, mode="reflect", cval=0.0
     op = "gaussian_filter"
     x = as_array(input)
     is_complex = x.dtype.kind == "c"
-    output = get_output(op, output, x, is_complex)
+    output = get_output(op, output, x)
+    if is_complex and output.dtype.kind != "c":
+        raise RuntimeError(f"{op}: output must have a complex dtype, got {output.dtype}")
     axes = check_axes(op, axes, x.ndim)
     each = {"order": order, "sigma": sigma, "mode": mode, "radius": radius}
     each = [one_each(op, name, value, len(axes)) for name, value in each.items()]
@@ -272,7 +279,7 @@ def _correlate(op, input, weights, output, mode, cval, origin, axes):
 
 def uniform_filter1d(input, size, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):
     """Mean of `size` neighbours along one axis; see `scipy.ndimage.uniform_filter1d`."""
-    x = as_array(input)
+    x, size = as_array(input), operator.index(size)
     if size < 1:
         raise RuntimeError(f"uniform_filter1d: incorrect filter size: {size}, must be at least 1")
     axis = check_axis("uniform_filter1d", axis, x.ndim)

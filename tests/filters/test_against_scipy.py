@@ -144,6 +144,8 @@ MISTAKES = [
     ("uniform_filter", ([1.0, 2], 3), {"origin": 2}),
     ("uniform_filter", ([1.0, 2], 3), {"axes": 4}),
     ("uniform_filter1d", ([1.0, 2], 0), {}),
+    ("convolve1d", ([1.0, 2], [1, 2]), {"origin": 1}),
+    ("gaussian_filter", ([1j, 2], 1), {"output": float}),
     ("maximum_filter", ([1.0, 2],), {}),
     ("maximum_filter", ([1j, 2], 3), {}),
     ("maximum_filter", ([1.0, 2],), {"footprint": [0]}),
@@ -172,3 +174,16 @@ def test_read_only_output_is_refused():
     with pytest.raises(ValueError, match="^sobel: output must be writeable"):
         filters.sobel(np.zeros((3, 3)), output=output)
     assert not output.any()
+
+
+@pytest.mark.parametrize("shape", [(2064, 4096), (2900, 2903)])
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [("correlate", [[1, 2, 0.5], [0.3, -1, 3], [2, 1, 1]]), ("correlate", [[1, 0], [2, -1]]),
+     ("gaussian_filter", 1), ("maximum_filter", 3), ("uniform_filter1d", 5)],
+)  # fmt: skip
+def test_results_too_large_for_caches(name, argument, shape, rng):
+    """32 MiB and more are written past the caches, and rows are fetched before they are needed."""
+    x = rng.random(shape, np.float32)
+    ours, theirs = getattr(filters, name)(x, argument), getattr(ndimage, name)(x, argument)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)

@@ -174,12 +174,22 @@ FC_INLINE ivec tile(const int rows, const int vectors, const fc_window_args *a, 
     return odd;
 }
 
+/* The memory answers while the next tile is computed. */
+FC_INLINE void fetch_next(const int rows, const fc_window_args *a, ptrdiff_t x) {
+    if (!a->next[0]) return;
+    FC_UNROLL for (int r = 0; r < rows; r++)
+        for (int j = 0; j < TILE * FC_VECTOR_BYTES; j += 64)
+            __builtin_prefetch(a->next[r] + x * ELEMENT + j, 0, 2);
+}
+
 FC_INLINE int window(const int rows, const fc_window_args *a) {
     ptrdiff_t x = a->streams ? misaligned(a->out[0], a->length) : 0;
     ivec odd = {0};
     if (x) odd = first_lanes(tile(rows, 1, a, 0, x), x);
-    for (; x + TILE * FC_LANES <= a->length; x += TILE * FC_LANES)
+    for (; x + TILE * FC_LANES <= a->length; x += TILE * FC_LANES) {
+        fetch_next(rows, a, x);
         odd |= tile(rows, TILE, a, x, TILE * FC_LANES);
+    }
     for (; x + FC_LANES <= a->length; x += FC_LANES) odd |= tile(rows, 1, a, x, FC_LANES);
     if (x < a->length) odd |= first_lanes(tile(rows, 1, a, x, a->length - x), a->length - x);
     if (a->streams) end_stream();

@@ -42,6 +42,7 @@ typedef struct {
     ptrdiff_t planes, row_taps, col_taps, length;
     char *out[FC_WINDOW_ROWS];
     int streams;
+    const char *next[FC_WINDOW_ROWS]; /* rows to fetch on the way, for the next call; or all NULL */
 } fc_window_args;
 
 typedef enum {
