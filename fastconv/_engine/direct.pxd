@@ -1,5 +1,6 @@
 from .arithmetic cimport ceil_div, index
-from .direct_kernels cimport FC_PLANES_CHANNELS, fc_epilogue
+from .direct_kernels cimport FC_PLANES_CHANNELS
+from .epilogue cimport fc_epilogue
 from .op cimport Prepared, fc_conv, fc_view
 
 # Vectors along the width: any convolution; made for single planes, few channels and depthwise

@@ -1,13 +1,9 @@
 # The direct algorithm's kernels as its drivers see them; kernels/direct.h has the contracts.
 
+from .epilogue cimport fc_epilogue
+
 cdef extern from "kernels.h" nogil:
     int FC_PLANES_CHANNELS
-
-    ctypedef struct fc_epilogue:
-        const char *bias
-        int activation
-        double alpha
-        double beta
 
     ctypedef struct fc_interleave_args:
         const char *weight

@@ -3,6 +3,7 @@
 from .direct_kernels cimport fc_direct_kernels
 from .dots_kernels cimport fc_dots_kernels
 from .elementwise_kernels cimport fc_elementwise_kernels
+from .epilogue cimport fc_epilogue
 from .filters_kernels cimport fc_filters_kernels
 from .gradient_kernels cimport fc_gradient_kernels
 from .pool_gradient_kernels cimport fc_pool_gradient_kernels
@@ -14,12 +15,6 @@ cdef extern from "kernels.h" nogil:
     int FC_MAX_VECTORS
     int FC_ACT_NONE, FC_ACT_RELU, FC_ACT_CLIP, FC_ACT_LEAKY_RELU, FC_ACT_SIGMOID
     int FC_ACT_TANH, FC_ACT_SILU, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH, FC_ACT_SCALED_HARDSWISH
-
-    ctypedef struct fc_epilogue:
-        const char *bias
-        int activation
-        double alpha
-        double beta
 
     ctypedef struct fc_finish_args:
         const char *sums

@@ -16,7 +16,8 @@ itself. Tiles of all grids are numbered together, in the order of their first ou
 """
 
 from .arithmetic cimport ceil_div, clamp, index
-from .kernels cimport FC_ACT_RELU, FC_CACHE_LINE, fc_finish_args, fc_gather_args, fc_gemm_args
+from .epilogue cimport fc_epilogue
+from .kernels cimport FC_ACT_NONE, FC_CACHE_LINE, fc_finish_args, fc_gather_args, fc_gemm_args
 from .op cimport fc_view
 from .winograd_kernels cimport fc_winograd_input_args, fc_winograd_output_args
 
@@ -322,6 +323,16 @@ cdef void multiply(const Task *t, index slab) noexcept nogil:
             m += width * b.element
 
 
+cdef fc_epilogue epilogue_of(const Task *t, index channel) noexcept nogil:
+    """What happens to sums on their way out, from a channel on."""
+    cdef fc_epilogue e
+    e.bias = t.call.bias + channel * t.b.element if t.call.bias != NULL else NULL
+    e.activation = t.b.conv.activation
+    e.alpha = t.b.conv.alpha
+    e.beta = t.b.conv.beta
+    return e
+
+
 cdef void write_in_place(const Task *t, fc_winograd_output_args *a, const Run *r,
                          index channel) noexcept nogil:
     """Output transform straight to a result whose channels are contiguous."""
@@ -332,8 +343,7 @@ cdef void write_in_place(const Task *t, fc_winograd_output_args *a, const Run *r
     a.dst_row = b.dilation_down * out.space[1]
     a.dst_pixel = pixel_step(b, a.dst_row, b.dilation_across * out.space[2])
     a.dst_tile = b.tile_step * out.space[2]
-    a.bias = t.call.bias + channel * b.element if t.call.bias != NULL else NULL
-    a.relu = b.conv.activation == FC_ACT_RELU
+    a.epilogue = epilogue_of(t, channel)
     if residual.data != NULL:
         a.residual = address(residual, r.image, r.depth, r.row, r.column) + channel * b.element
         a.residual_row = b.dilation_down * residual.space[1]
@@ -411,9 +421,6 @@ cdef void write_copied(const Task *t, fc_winograd_output_args *a, const Run *r, 
     cdef fc_finish_args f
     clip(b, &s, b.conv.out_size[2] - r.column)
     f.sum_row = lanes * b.element
-    f.epilogue.activation = b.conv.activation
-    f.epilogue.alpha = b.conv.alpha
-    f.epilogue.beta = b.conv.beta
     a.dst = t.workspace + b.scratch_at
     a.dst_row = s.width * f.sum_row
     a.dst_pixel = pixel_step(b, a.dst_row, s.pixel * f.sum_row)
@@ -425,7 +432,7 @@ cdef void write_copied(const Task *t, fc_winograd_output_args *a, const Run *r, 
         b.kernels.winograd.output[b.axes][b.form](a)
         f.sums = a.dst
         f.channels = min(lanes, last - channel)
-        f.epilogue.bias = t.call.bias + channel * b.element if t.call.bias != NULL else NULL
+        f.epilogue = epilogue_of(t, channel)
         if b.rows_out:
             f.row_offset = f.residual_row_offset = channel * b.element
             b.kernels.finish.rows(&f)
@@ -458,8 +465,8 @@ cdef void transform_output(const Task *t, index slab) noexcept nogil:
         if b.tile_width == 1:
             a.width = height
             a.tile_width = 0
-        a.bias = a.residual = NULL
-        a.relu = False
+        a.epilogue.bias = a.residual = NULL
+        a.epilogue.activation = FC_ACT_NONE
         if b.fused:
             write_in_place(t, &a, &r, t.group * b.group_out + channel)
         else:

@@ -1,5 +1,7 @@
 # The Winograd transforms as the driver sees them; kernels/winograd.h has the contracts.
 
+from .epilogue cimport fc_epilogue
+
 cdef extern from "winograd.h" nogil:
     ctypedef struct fc_winograd_input_args:
         const char *src
@@ -31,12 +33,11 @@ cdef extern from "winograd.h" nogil:
         ptrdiff_t width
         ptrdiff_t tile_width
         ptrdiff_t dilation
-        const char *bias
+        fc_epilogue epilogue
         const char *residual
         ptrdiff_t residual_row
         ptrdiff_t residual_pixel
         ptrdiff_t residual_tile
-        int relu
 
     ctypedef struct fc_winograd_filter_args:
         const char *weight

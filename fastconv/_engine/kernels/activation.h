@@ -58,13 +58,30 @@ FC_INLINE vec activate(vec x, const fc_epilogue *e) {
     return activate_general(x, e);
 }
 
-/* Activations that are inlined next to the sums; the others go through a rolled loop. */
+/* Activations that are inlined next to the sums, bounds at most; the others go through a rolled
+ * loop. */
 FC_INLINE int is_inline_activation(const fc_epilogue *e) {
-    return e->activation == FC_ACT_NONE || e->activation == FC_ACT_RELU;
+    return e->activation == FC_ACT_NONE || e->activation == FC_ACT_RELU ||
+           e->activation == FC_ACT_CLIP;
 }
 
-FC_INLINE vec inline_activation(vec v, int relu) {
-    return relu ? blend((ivec)(v < 0), splat(0), v) : v;
+typedef struct {
+    int any;
+    vec low, high;
+} activation_bounds;
+
+FC_INLINE activation_bounds bounds_of(const fc_epilogue *e) {
+    const int clip = e->activation == FC_ACT_CLIP;
+    return (activation_bounds){
+        .any = e->activation != FC_ACT_NONE,
+        .low = splat(clip ? (real)e->alpha : 0),
+        .high = splat(clip ? (real)e->beta : (real)__builtin_inf()),
+    };
+}
+
+/* NaN passes: a comparison with it is false, and then the second one is taken. */
+FC_INLINE vec inline_activation(vec v, const activation_bounds *b) {
+    return b->any ? smaller(b->high, larger(b->low, v)) : v;
 }
 
 #endif

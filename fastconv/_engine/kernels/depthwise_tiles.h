@@ -60,13 +60,13 @@ FC_INLINE void leave_pixels(const int pixels, const int vectors, const int whole
         finish_pixels(d, kept, pixel, pixels, channel, (vectors - 1) * FC_LANES + lanes);
         return;
     }
-    const int relu = e->activation == FC_ACT_RELU;
+    const activation_bounds bounds = bounds_of(e);
     char *out = d->out + pixel * d->out_pixel + channel * (ptrdiff_t)sizeof(real);
     FC_UNROLL for (int v = 0; v < vectors; v++) {
         const real *bias = (const real *)e->bias + channel + v * FC_LANES;
         const vec b = !e->bias ? (vec){0} : whole ? load(bias) : load_first(bias, lanes);
         FC_UNROLL for (int j = 0; j < pixels; j++) {
-            const vec y = inline_activation(sum[j][v] + b, relu);
+            const vec y = inline_activation(sum[j][v] + b, &bounds);
             real *to = (real *)(out + j * d->out_pixel) + v * FC_LANES;
             if (whole) store(to, y);
             else store_first(to, y, lanes);

@@ -56,9 +56,11 @@ FC_INLINE void finish_sums(const int rows, const int vectors, const fc_gemm_args
             sum[i][vectors - 1] += load_upto(from + (vectors - 1) * FC_LANES, last);
         }
     }
-    if (f->epilogue.activation == FC_ACT_RELU) {
+    const activation_bounds bounds = bounds_of(&f->epilogue);
+    if (bounds.any) {
         FC_UNROLL for (int i = 0; i < rows; i++) {
-            FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = inline_activation(sum[i][j], 1);
+            FC_UNROLL for (int j = 0; j < vectors; j++)
+                sum[i][j] = inline_activation(sum[i][j], &bounds);
         }
     }
     FC_UNROLL for (int i = 0; i < rows; i++) {

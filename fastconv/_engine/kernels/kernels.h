@@ -67,7 +67,7 @@ typedef struct {
     const char *b;
     char *c;
     ptrdiff_t c_row;
-    const fc_finish_args *finish; /* NULL: the sums stay in c; no activation but none and relu */
+    const fc_finish_args *finish; /* NULL: the sums stay in c; activations as winograd's */
     ptrdiff_t first;
     const char *ahead;
     ptrdiff_t ahead_lines; /* of FC_CACHE_LINE bytes, 0 where nothing is known */

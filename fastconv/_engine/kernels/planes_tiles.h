@@ -66,14 +66,14 @@ FC_INLINE void store_rows(const int channels, const int rows, const int vectors,
                           const place *at) {
     const ptrdiff_t down = beside ? 0 : rows, across = beside ? FC_LANES : 0;
     const fc_epilogue *e = &p->epilogue;
-    const int relu = e->activation == FC_ACT_RELU;
+    const activation_bounds bounds = bounds_of(e);
     FC_UNROLL for (int k = 0; k < channels; k++) {
         const vec bias = splat(e->bias ? ((const real *)e->bias)[k] : 0);
         FC_UNROLL for (int v = 0; v < vectors; v++) {
             const ptrdiff_t row = at->row + v * down, column = at->column + v * across;
             char *out = p->out + k * p->out_channel + row * p->out_row;
             FC_UNROLL for (int r = 0; r < rows; r++) {
-                const vec y = inline_activation(sum[k][r][v] + bias, relu);
+                const vec y = inline_activation(sum[k][r][v] + bias, &bounds);
                 real *to = (real *)(out + r * p->out_row) + column;
                 if (!whole && row + r >= p->rows) continue;
                 if (beside && v < vectors - 1) store(to, y);

@@ -6,6 +6,7 @@
  * stack; what it costs is loading the tile's pixels once per group. The 1-D transforms themselves
  * are generated (winograd_matrices.py). F(m, taps) has n = m + taps - 1 points along an axis.
  */
+#include "activation.h"
 #include "kernels.h"
 #include "simd.h"
 
@@ -95,25 +96,25 @@ FC_INLINE void input_run(const int n, const int axes, const fc_winograd_input_ar
 /* ---- output ---- */
 
 /* One output pixel of a vector of channels, through the epilogue. */
-FC_INLINE void finish_pixel(const fc_winograd_output_args *a, vec v, vec bias, char *dst,
-                            const char *residual, ptrdiff_t left) {
-    if (a->bias) v += bias;
+FC_INLINE void finish_pixel(const fc_winograd_output_args *a, vec v, vec bias,
+                            const activation_bounds *bounds, char *dst, const char *residual,
+                            ptrdiff_t left) {
+    if (a->epilogue.bias) v += bias;
     if (residual) v += load_upto((const real *)residual, left);
-    if (a->relu) v = blend((ivec)(v < 0), splat(0), v);
-    store_upto((real *)dst, v, left);
+    store_upto((real *)dst, inline_activation(v, bounds), left);
 }
 
 /* Outputs parity, parity + 2, ... of one line of n products. */
 FC_INLINE void output_line(const int m, const int n, const fc_winograd_output_args *a,
-                           const vec *p, vec bias, ptrdiff_t width, char *dst,
-                           const char *residual, ptrdiff_t left) {
+                           const vec *p, vec bias, const activation_bounds *bounds,
+                           ptrdiff_t width, char *dst, const char *residual, ptrdiff_t left) {
     FC_UNROLL for (int parity = 0; parity < 2; parity++) {
         vec y[FC_WINOGRAD_MAX_TILE / 2];
         output_points(m, n, parity, p, y);
         FC_UNROLL for (int i = 0; i < m / 2; i++) {
             const int column = 2 * i + parity;
             if (column < width)
-                finish_pixel(a, y[i], bias, dst + column * a->dst_pixel,
+                finish_pixel(a, y[i], bias, bounds, dst + column * a->dst_pixel,
                              residual ? residual + column * a->residual_pixel : NULL, left);
         }
     }
@@ -121,12 +122,13 @@ FC_INLINE void output_line(const int m, const int n, const fc_winograd_output_ar
 
 FC_INLINE void output_tile(const int m, const int n, const int axes,
                            const fc_winograd_output_args *a, const char *src, vec bias,
-                           ptrdiff_t width, char *dst, const char *residual, ptrdiff_t left) {
+                           const activation_bounds *bounds, ptrdiff_t width, char *dst,
+                           const char *residual, ptrdiff_t left) {
     const ptrdiff_t point = a->src_point;
     if (axes == 1) {
         vec p[MAX_POINTS];
         FC_UNROLL for (int i = 0; i < n; i++) p[i] = load((const real *)(src + i * point));
-        output_line(m, n, a, p, bias, width, dst, residual, left);
+        output_line(m, n, a, p, bias, bounds, width, dst, residual, left);
         return;
     }
     FC_UNROLL for (int parity = 0; parity < 2; parity++) {
@@ -141,7 +143,7 @@ FC_INLINE void output_tile(const int m, const int n, const int axes,
         FC_UNROLL for (int i = 0; i < m / 2; i++) {
             const int row = 2 * i + parity;
             if (row < a->height)
-                output_line(m, n, a, line[i], bias, width, dst + row * a->dst_row,
+                output_line(m, n, a, line[i], bias, bounds, width, dst + row * a->dst_row,
                             residual ? residual + row * a->residual_row : NULL, left);
         }
     }
@@ -149,15 +151,17 @@ FC_INLINE void output_tile(const int m, const int n, const int axes,
 
 FC_INLINE void output_run(const int m, const int n, const int axes,
                           const fc_winograd_output_args *a) {
+    const char *biases = a->epilogue.bias;
+    const activation_bounds bounds = bounds_of(&a->epilogue);
     for (ptrdiff_t tile = 0; tile < a->tiles; tile++) {
         const ptrdiff_t columns = a->width - tile * a->tile_width;
         const ptrdiff_t width = (columns + a->dilation - 1) / a->dilation;
         for (ptrdiff_t c = 0; c < a->channels; c += FC_LANES) {
             const ptrdiff_t left = a->channels - c, bytes = c * (ptrdiff_t)sizeof(real);
-            const vec bias = a->bias ? load_upto((const real *)a->bias + c, left) : (vec){0};
+            const vec bias = biases ? load_upto((const real *)biases + c, left) : (vec){0};
             const char *residual =
                 a->residual ? a->residual + tile * a->residual_tile + bytes : NULL;
-            output_tile(m, n, axes, a, a->src + tile * a->src_tile + bytes, bias, width,
+            output_tile(m, n, axes, a, a->src + tile * a->src_tile + bytes, bias, &bounds, width,
                         a->dst + tile * a->dst_tile + bytes, residual, left);
         }
     }

@@ -25,7 +25,8 @@ typedef struct {
     ptrdiff_t dst_point, dst_group, dst_block; /* bytes */
 } fc_winograd_input_args;
 
-/* A run of tiles from M to channels-last pixels: + bias, + residual, relu. Outputs past `height`
+/* A run of tiles from M to channels-last pixels, through the epilogue (no activation, relu or
+ * clip) with the residual. Outputs past `height`
  * rows and `width` columns, counted from the run's first, are dropped. A 1-D tile's outputs run
  * along dst_pixel and count as columns; where that is downwards, tile_width is 0. With a dilation
  * `height` counts every such row, `width` still every column. */
@@ -37,10 +38,9 @@ typedef struct {
     ptrdiff_t dst_row, dst_pixel, dst_tile; /* bytes */
     ptrdiff_t height, width;
     ptrdiff_t tile_width, dilation;  /* columns to the next tile, to a tile's next output */
-    const char *bias;                /* NULL without, as the residual */
-    const char *residual;
+    fc_epilogue epilogue;
+    const char *residual;            /* NULL without */
     ptrdiff_t residual_row, residual_pixel, residual_tile;
-    int relu;
 } fc_winograd_output_args;
 
 /* Some input channels of one panel's filters, transformed in double and rounded once. */
