@@ -260,7 +260,10 @@ class Executor:
         return slots
 
     def run_step(self, step: Step, slots: list[Any], free: bool = True) -> Sequence[Any]:
-        """Run a step on the slots; with `free` empty those that nobody reads after it."""
+        """Run a step on the slots; with `free` empty those that nobody reads after it.
+
+        Returns what it made.
+        """
         results = self.results_of(step, [slots[slot] for slot in step.inputs])
         for slot, result in zip(step.outputs, results, strict=False):
             slots[slot] = result

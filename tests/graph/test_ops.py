@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import fastconv
 from fastconv.graph.executor import Operation
 from fastconv.graph.ir import Node, Value
 
@@ -85,3 +86,18 @@ def test_gather_along_channels(rng, order):
     values = [Value("x", x.dtype, x.shape), Value("places", constant=places)]
     (result,) = Operation(Node("Gather", values, [Value("y")], {"axis": 1}))([x, places])
     np.testing.assert_array_equal(result, x[:, places])
+
+
+@pytest.mark.parametrize("order", [FIRST, LAST])
+@pytest.mark.parametrize("channels, kernel", [(1, (2, 2)), (9, (2, 3)), (16, (2, 2))])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_transposed_convolutions_to_blocks(rng, order, channels, kernel, activation):
+    x = ordered(rng, (2, 5, 4, 3), order)
+    weight = rng.standard_normal((5, channels, *kernel)).astype(np.float32)
+    bias = rng.standard_normal(channels).astype(np.float32)
+    values = [Value("x", x.dtype, x.shape), Value("w", constant=weight), Value("b", constant=bias)]
+    attributes = {"strides": kernel} | ({"activation": activation} if activation else {})
+    node = Node("ConvTranspose", values, [Value("y")], attributes)
+    (result,) = Operation(node)([x, weight, bias])
+    wanted = fastconv.conv_transpose2d(x, weight, bias, stride=kernel, activation=activation)
+    np.testing.assert_allclose(result, wanted, rtol=1e-5, atol=1e-5)

@@ -19,6 +19,7 @@ from fastconv.functional._check import conv_geometry, parse_activation
 
 from ..ir import Node
 from ._entry import FLOATS, Kernel, operator
+from .upscale import Upscale, is_upscale
 
 __all__ = ["first_of_last", "has_store", "is_fully_connected", "last_of_first", "same_pairs",
            "windows_padding"]
@@ -205,6 +206,8 @@ def transposed_convolution(node: Node) -> Kernel | None:
     nd, weight, bias = _weights(node)
     stride, dilation, extra = _spacing(node, nd)
     get = node.attributes.get
+    if weight is not None and is_upscale(node, weight.shape[2:]):
+        return Upscale(weight, bias, get("activation"))
     make = partial(
         _make, nd, weight, bias, True, stride=stride, dilation=dilation, output_padding=extra,
         groups=get("group", 1), activation=get("activation"),
