@@ -123,6 +123,8 @@ class Step(NamedTuple):
 # Signatures of inputs whose plans are kept, and what an arena has beyond a plan's bytes.
 _PLANS = 16
 _ARENA_ALIGNMENT = 64
+# Bytes from which on giving up an array is worth the planning, which delays the first answer.
+_LARGE_WEIGHT = 1 << 20
 # The slot of inputs that are not there, and of outputs that nobody reads.
 _NOTHING = 0
 
@@ -174,7 +176,8 @@ class Executor:
             settle = getattr(operation.kernel, "settle", None)
             if settle is None or weight is None or len(consumers[weight]) > 1 or weight in inside:
                 continue
-            if weight not in self.graph.outputs and settle():
+            large = weight.constant is not None and weight.constant.nbytes >= _LARGE_WEIGHT
+            if large and weight not in self.graph.outputs and settle():
                 weight.constant = np.broadcast_to(np.zeros((), weight.dtype), weight.shape)
                 self._initial[slots[weight]] = weight.constant
 
