@@ -78,6 +78,16 @@ def shape_only(shape, dtype):
     return np.lib.stride_tricks.as_strided(seed, shape, tuple(reversed(strides)), writeable=False)
 
 
+class Packings(dict):
+    """Packed weights by `ConvCall.packing`; where the array is given up, how to have it again."""
+
+    restore = None
+
+    def whole(self, weight):
+        """The weights as an array; `weight` is that, or stands for it in shape and dtype."""
+        return weight if self.restore is None else self.restore().astype(weight.dtype, copy=False)
+
+
 def _signature(op, x, weight, residual, out, precision, arguments, packed, exact=False):
     return (
         op, x.shape, x.strides, x.dtype, weight.shape, weight.dtype, precision, arguments, packed,
@@ -92,7 +102,7 @@ def _run(planned, x, weight, bias, residual, out, packed):
         return planned.run(x, weight, None, bias, residual, out)
     weights = packed.get(planned.packing)
     if weights is None:
-        weights = packed.setdefault(planned.packing, planned.pack(weight))
+        weights = packed.setdefault(planned.packing, planned.pack(packed.whole(weight)))
     return planned.run(x, None, weights, bias, residual, out)
 
 

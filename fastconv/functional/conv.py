@@ -7,7 +7,7 @@ import numpy as np
 
 from ..config import get_precision
 from ._check import as_array
-from ._convolve import convolve, plan_call, shape_only
+from ._convolve import Packings, convolve, plan_call, shape_only
 
 
 def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, layout="NCW",
@@ -217,12 +217,62 @@ class PreparedConv:
         self._arguments = (stride, padding, dilation, groups, layout, algorithm, activation)
         if transposed:
             self._arguments += (output_padding,)
-        self._packed = {}
+        self._packed = Packings()
 
     def __call__(self, x, residual=None, out=None):
         """Convolve `x`; `residual` is added before the activation, `out` receives the result."""
         return convolve(self._op, x, self._weight, self._bias, residual, out, self._precision,
                          self._arguments, self._packed)
+
+    @property
+    def weight(self):
+        """ndarray: the weights."""
+        return self._packed.whole(self._weight)
+
+    def settle(self):
+        """Pack a matrix now and give up the array: it is what the packed one makes of an identity.
+
+        Of 1x1 kernels that are all finite, in channels-last layouts; others stay as they are.
+
+        Returns
+        -------
+        bool
+            Whether the array has been given up.
+        """
+        weight, layout = self._weight, self._arguments[4]
+        matrix = weight.size == weight.shape[0] * weight.shape[1] > 0 and self._arguments[3] == 1
+        if not (matrix and layout.endswith("C") and self._op in ("conv1d", "conv2d", "conv3d")):
+            return False
+        with np.errstate(all="ignore"):
+            if not np.isfinite(weight.sum()):
+                return False
+        pixel, rows = (self._planned_rows(count) for count in (1, weight.shape[1]))
+        if pixel.packing != rows.packing:
+            return False
+        self._packed[pixel.packing] = pixel.pack(weight)
+        self._weight = shape_only(weight.shape, weight.dtype)
+        self._packed.restore = self._restored
+        return True
+
+    def _planned_rows(self, count):
+        """The plan for a plain product of a matrix of so many rows and the weights."""
+        x = shape_only(self._rows_shape(count), self._weight.dtype)
+        return plan_call(self._op, x, self._weight, None, None,
+                         self._precision or get_precision(), self._plain_arguments())
+
+    def _rows_shape(self, count):
+        return (*(1,) * (self._weight.ndim - 2), count, self._weight.shape[1])
+
+    def _plain_arguments(self):
+        nd = self._weight.ndim - 2
+        return ((1,) * nd, 0, (1,) * nd, 1, *self._arguments[4:6], None)
+
+    def _restored(self):
+        features = self._weight.shape[1]
+        rows = np.eye(features, dtype=self._weight.dtype).reshape(self._rows_shape(features))
+        product = convolve(self._op, rows, self._weight, None, None, None, self._precision,
+                           self._plain_arguments(), self._packed)
+        return np.ascontiguousarray(product.reshape(features, -1).T).reshape(self._weight.shape)
 
     def explain(self, x):
         """Return the `Plan` by which it convolves arrays of x's shape and memory order."""

@@ -11,7 +11,7 @@ instead (plan.py). Any number of threads may share an executor.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,6 +118,8 @@ class Step(NamedTuple):
 # Signatures of inputs whose plans are kept, and what an arena has beyond a plan's bytes.
 _PLANS = 16
 _ARENA_ALIGNMENT = 64
+# Bytes from which on giving up an array is worth the planning, which delays the first answer.
+_LARGE_WEIGHT = 1 << 20
 # The slot of inputs that are not there, and of outputs that nobody reads.
 _NOTHING = 0
 
@@ -129,9 +131,11 @@ class Executor:
     ----------
     graph : Graph
         Checked; nodes in order.
+    sole_owner : bool
+        Nobody else reads the graph's constants: the executor may change them, to save memory.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, sole_owner: bool = False) -> None:
         self.graph = graph
         slots: dict[Value, int] = {}
         self._initial: list[Any] = [None]
@@ -145,14 +149,32 @@ class Executor:
             return slots[value]
 
         self.inputs = [slot(value) for value in graph.inputs]
+        self._operations = [Operation(node) for node in graph.nodes]
         steps = [
-            (Operation(node), tuple(map(slot, node.inputs)), tuple(map(slot, node.outputs)))
-            for node in graph.nodes
+            (operation, tuple(map(slot, operation.node.inputs)),
+             tuple(map(slot, operation.node.outputs)))
+            for operation in self._operations
         ]
         self.outputs = [slot(value) for value in graph.outputs]
+        if sole_owner:
+            self._give_up_weights(slots)
         self.steps = self._with_lifetimes(steps)
         self._plans = BoundedCache(_PLANS)
         self._arenas: list[np.ndarray] = []
+
+    def _give_up_weights(self, slots: dict[Value, int]) -> None:
+        """Keep weights packed only, where an operation can make do with that: half the memory."""
+        consumers, inside = self.graph.consumers(), set(_values_inside(self.graph))
+        for operation in self._operations:
+            node = operation.node
+            weight = node.input(1)
+            settle = getattr(operation.kernel, "settle", None)
+            if settle is None or weight is None or len(consumers[weight]) > 1 or weight in inside:
+                continue
+            large = weight.constant is not None and weight.constant.nbytes >= _LARGE_WEIGHT
+            if large and weight not in self.graph.outputs and settle():
+                weight.constant = np.broadcast_to(np.zeros((), weight.dtype), weight.shape)
+                self._initial[slots[weight]] = weight.constant
 
     def _with_lifetimes(self, steps: list[Any]) -> list[Step]:
         """Add to each step the slots that nobody reads after it."""
@@ -259,6 +281,13 @@ class Executor:
             raise GraphError(
                 f"{describe(step.operation.node)}: {error} (inputs: {seen})"
             ) from error
+
+
+def _values_inside(graph: Graph) -> Iterator[Value]:
+    """The values of the graphs inside a graph's nodes, at any depth."""
+    for subgraph in (subgraph for node in graph.nodes for subgraph in node.subgraphs()):
+        yield from subgraph.values()
+        yield from _values_inside(subgraph)
 
 
 def _signature(inputs: Sequence[Any]) -> Any:

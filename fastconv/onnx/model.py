@@ -110,7 +110,7 @@ class Model:
     def _compile(self, graph: Any) -> Executor:
         with self._named_errors():
             optimise(graph)
-            return Executor(graph)
+            return Executor(graph, sole_owner=True)
 
     def run(self, feeds: Mapping[str, Any]) -> list[Any]:
         """Run the network.

@@ -10,6 +10,7 @@ import pytest
 
 import fastconv
 from fastconv import reference, shapes
+from fastconv.functional.conv import prepare_conv
 
 ALGORITHMS = ("direct", "im2col", "winograd")
 
@@ -258,3 +259,32 @@ def test_as_pytorch(op, x_shape, weight_shape, options, torch, rng):
     for algorithm in ("auto", "direct", "im2col"):
         y = getattr(fastconv, op)(x, weight, bias, algorithm=algorithm, **options)
         np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-12)
+
+
+# ------------------------------------------------------------ weights that are kept packed only
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape, layout", [((10, 40, 1), "NWC"), ((64, 33, 1, 1), "NHWC")])
+def test_settled_weights_come_back(shape, layout, dtype, rng):
+    weight = rng.standard_normal(shape).astype(dtype)
+    op = prepare_conv(weight, layout=layout, activation="relu", bias=np.ones(len(weight), dtype))
+    plain = prepare_conv(weight, layout=layout, activation="relu", bias=np.ones(len(weight), dtype))
+    assert op.settle()
+    np.testing.assert_array_equal(op.weight, weight)
+    x = rng.standard_normal((2, *(5,) * (len(shape) - 2), shape[1])).astype(dtype)
+    np.testing.assert_array_equal(op(x), plain(x))
+    for other in (np.float32, np.float64):  # which needs another packing
+        np.testing.assert_array_equal(op(x.astype(other)), plain(x.astype(other)))
+
+
+@pytest.mark.parametrize("change", ["kernel", "groups", "infinite", "first"])
+def test_what_cannot_come_back_stays(change, rng):
+    shape = {"kernel": (8, 4, 3, 3), "groups": (8, 2, 1, 1)}.get(change, (8, 4, 1, 1))
+    weight = rng.standard_normal(shape).astype(np.float32)
+    if change == "infinite":
+        weight[0, 0] = np.inf
+    op = prepare_conv(weight, groups=2 if change == "groups" else 1,
+                      layout="NCHW" if change == "first" else "NHWC")
+    assert not op.settle()
+    assert op.weight is op._weight or np.shares_memory(op.weight, weight)

@@ -68,6 +68,27 @@ def test_claimed_sizes_are_not_believed(tmp_path):
         load(proto.SerializeToString())
 
 
+@pytest.mark.parametrize("sizes", [[1 << 34], [1 << 20, 1 << 20], [1 << 62, 1 << 62]])
+def test_what_a_file_asks_for_is_not_made_while_it_loads(sizes, fresh_python, tmp_path):
+    """A constant of 64 GiB and more, from a few bytes."""
+    shape = onnx.numpy_helper.from_array(np.array(sizes, np.int64), "s")
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model(
+        helper.make_node("ConstantOfShape", ["s"], ["w"], name="the constant"),
+        helper.make_node("Mul", ["x", "w"], ["y"]), weights=[shape]).SerializeToString())
+    script = (
+        "import resource, sys, numpy, fastconv.onnx.model\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))\n"
+        "model = fastconv.onnx.load(sys.argv[1])\n"
+        "try: model.run({'x': numpy.ones((1, 3), 'f4')})\n"
+        "except (MemoryError, fastconv.onnx.ModelError) as error: print(repr(error))\n"
+    )
+    done = fresh_python("-c", script, str(path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(("MemoryError", "ArrayMemoryError", "_ArrayMemoryError",
+                                   "ModelError"))
+
+
 def test_external_data(tmp_path):
     weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3],
                          data_location=TensorProto.EXTERNAL)

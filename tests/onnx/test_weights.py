@@ -128,3 +128,31 @@ def test_memory_of_a_load_is_that_of_the_weights(fresh_python, tmp_path):
         pytest.skip("needs /proc/self/status")
     assert done.returncode == 0, done.stderr
     assert mega <= int(done.stdout) < 1.3 * mega
+
+
+def test_matrices_are_kept_packed_only(fresh_python, tmp_path, rng):
+    """A fully connected layer's weights are in memory once, and not copied in a run."""
+    mega = 64
+    w = rng.standard_normal((mega << 8, 1 << 10), dtype=np.float32)
+    tensor = numpy_helper.from_array(w, "w")
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)], "fc",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1 << 10])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, mega << 8])], [tensor])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(proto.SerializeToString())
+    x = rng.standard_normal((1, 1 << 10), dtype=np.float32)
+    np.testing.assert_allclose(load(path).run({"x": x})[0], x @ w.T, atol=1e-3)
+    script = (
+        "import onnx, sys, numpy, fastconv.onnx.model\n"
+        "def resident(): return int(next(line.split()[1] for line in open('/proc/self/status')\n"
+        "                                if line.startswith('VmRSS')))\n"
+        "before = resident(); model = fastconv.onnx.load(sys.argv[1])\n"
+        "model.run({'x': numpy.ones((1, 1024), 'f4')}); print((resident() - before) // 1024)"
+    )
+    done = fresh_python("-c", script, str(path))
+    if "No such file" in done.stderr:
+        pytest.skip("needs /proc/self/status")
+    assert done.returncode == 0, done.stderr
+    assert mega <= int(done.stdout) < 1.3 * mega

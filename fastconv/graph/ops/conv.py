@@ -99,6 +99,10 @@ class Convolution:
             result = getattr(conv, self.op)(x, weight, bias, residual=residual, **self.arguments)
         return result.transpose(self.to_first)
 
+    def settle(self) -> bool:
+        """Give up the array of the weights where the packed ones do; see `PreparedConv.settle`."""
+        return self.prepared is not None and self.prepared.settle()
+
     def explain(self, x):
         """The `Plan` for an input, None where weights are computed."""
         return self.prepared and self.prepared.explain(x.transpose(self.to_last))
@@ -120,6 +124,7 @@ class Convolution:
     def _broadcast(self, x, weight, bias, residual):
         """What an addition with broadcasting behind the convolution gives."""
         plain = {**self.arguments, "activation": None}
+        weight = weight if self.prepared is None else self.prepared.weight
         result = getattr(conv, self.op)(x, weight, bias, **plain)
         result = np.add(result, residual)
         kind, alpha, beta = parse_activation(self.op, self.arguments.get("activation"))
@@ -342,6 +347,10 @@ class FullyConnected:
         self.outputs, self.transposed = weight.shape[0], transposed
         self.op = conv.prepare_conv(np.ascontiguousarray(weight)[:, :, None], bias, layout="NWC",
                                     activation=activation)
+
+    def settle(self) -> bool:
+        """Give up the array of the weights; see `PreparedConv.settle`."""
+        return self.op.settle()
 
     def __call__(self, a, *_):
         if self.transposed:

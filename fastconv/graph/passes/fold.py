@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..executor import Operation
-from ..ir import Graph, Node
+from ..ir import Graph, Node, Value
 
 __all__ = ["fold_constants"]
 
@@ -13,9 +15,21 @@ _RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "Rando
                      "Multinomial", "Bernoulli", "Dropout"})
 
 
+# A few bytes of a file can ask for any number of them; that is left to those who run it.
+_MOST_BYTES = 1 << 30
+
+
 def _foldable(node: Node) -> bool:
     known = all(value is None or value.is_constant for value in node.inputs)
-    return known and node.op not in _RANDOM and not node.subgraphs()
+    modest = sum(map(_least_bytes, node.outputs)) <= _MOST_BYTES
+    return known and modest and node.op not in _RANDOM and not node.subgraphs()
+
+
+def _least_bytes(value: Value | None) -> int:
+    """What a value takes at least, as far as its shape is known."""
+    if value is None or value.dtype is None or value.shape is None:
+        return 0
+    return value.dtype.itemsize * math.prod(s for s in value.shape if isinstance(s, int))
 
 
 def fold_constants(graph: Graph) -> None:
@@ -33,8 +47,6 @@ def _fold(node: Node) -> bool:
     try:
         with np.errstate(all="ignore"):
             results = Operation(node)(inputs)
-    except MemoryError:
-        raise
     except Exception:  # an error belongs to the run, with its node's name
         return False
     outputs = list(zip(node.outputs, results, strict=False))
