@@ -1,4 +1,4 @@
-"""One import changed: edges of a photograph and a smooth stack, by SciPy and by fastconv."""
+"""One import changed: edges and vessels of a photograph, by SciPy and by fastconv."""
 
 import time
 
@@ -14,8 +14,10 @@ def edges(library, photo):
     return np.hypot(library.sobel(smooth, 0), library.sobel(smooth, 1))
 
 
-def smooth_stack(library, stack):
-    return library.gaussian_filter(stack, 2)
+def vessels(library, photo):
+    """Thin dark lines: what closing them with a small maximum and minimum adds."""
+    closed = library.grey_erosion(library.grey_dilation(photo, 9), 9)
+    return library.uniform_filter(closed - photo, 3)
 
 
 def best_of_three(function, *arguments):
@@ -27,11 +29,10 @@ def best_of_three(function, *arguments):
     return result, 1e3 * min(times)
 
 
-photo = data.camera().astype(np.float32)
-stack = np.stack([np.roll(photo, 3 * step, 1)[:256, :256] for step in range(64)])
-for function, picture in ((edges, photo), (smooth_stack, stack)):
-    before, scipy_ms = best_of_three(function, ndimage, picture)
-    after, our_ms = best_of_three(function, filters, picture)
+photo = data.retina()[..., 1].astype(np.float32)  # 1411 x 1411, the green channel
+for function in (edges, vessels):
+    before, scipy_ms = best_of_three(function, ndimage, photo)
+    after, our_ms = best_of_three(function, filters, photo)
     error = abs(after - before).max() / abs(before).max()
     print(f"{function.__name__}: {scipy_ms:.1f} -> {our_ms:.1f} ms, error {error:.0e}")
     assert error < 1e-5

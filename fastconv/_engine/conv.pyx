@@ -21,11 +21,13 @@ from .direct cimport plan_planes
 from .grouped cimport plan_grouped
 from .im2col cimport plan_im2col
 from .kernels cimport FC_ACT_CLIP, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH, FC_ACT_LEAKY_RELU
-from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, FC_ACT_SIGMOID, FC_ACT_SILU, FC_ACT_TANH
+from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, FC_ACT_SCALED_HARDSWISH, FC_ACT_SIGMOID
+from .kernels cimport FC_ACT_SILU, FC_ACT_TANH
 from .memory cimport Buffer, allocate, borrow_workspace, empty_array, return_workspace
 from .winograd cimport plan_winograd
 from .op cimport Prepared, fc_call, fc_conv, fc_view
 from .pointwise cimport plan_pointwise
+from .program cimport Recorded, Tape, listening
 
 cnp.import_array()
 
@@ -42,7 +44,22 @@ ACTIVATION_CODES = {
     "silu": FC_ACT_SILU,
     "hardsigmoid": FC_ACT_HARDSIGMOID,
     "hardswish": FC_ACT_HARDSWISH,
+    "scaled_hardswish": FC_ACT_SCALED_HARDSWISH,
 }
+
+
+# A part of a call, for a program.
+cdef struct ConvFrame:
+    const void *blocking
+    int (*run)(const void *, const fc_call *) noexcept nogil
+    fc_call call
+
+
+cdef int run_frame(void *raw, char *workspace, int most) noexcept nogil:
+    cdef ConvFrame *frame = <ConvFrame *> raw
+    frame.call.workspace = workspace
+    frame.call.threads = most
+    return frame.run(frame.blocking, &frame.call)
 
 
 cdef class Packed:
@@ -228,23 +245,25 @@ cdef class ConvCall:
         if self.empty:
             return result
         if packed is not None:
-            self.run_parts(x, packed.buffers, bias, residual, result)
+            self.run_parts(x, packed.buffers, bias, residual, result, listening())
             return result
+        if listening() is not None:
+            listening().fail()
         buffers = [borrow_workspace((<Part> part).op.packed_bytes) for part in self.parts]
         try:
             self.pack_into(weight, buffers)
-            self.run_parts(x, buffers, bias, residual, result)
+            self.run_parts(x, buffers, bias, residual, result, None)
         finally:
             for buffer in buffers:
                 return_workspace(buffer)
         return result
 
-    cdef run_parts(self, cnp.ndarray x, list buffers, bias, residual, cnp.ndarray out):
+    cdef run_parts(self, cnp.ndarray x, list buffers, bias, residual, cnp.ndarray out, Tape tape):
         cdef fc_call call
         cdef Part part
         cdef Prepared op
         cdef Buffer buffer, workspace
-        cdef cnp.ndarray vector
+        cdef cnp.ndarray vector = None
         cdef int code = threads.FC_OK
         cdef char *out_data = <char *> cnp.PyArray_DATA(out)
         call.x = self.x_view
@@ -269,6 +288,8 @@ cdef class ConvCall:
                 with nogil:
                     code = op.run(op.blocking, &call)
                 raise_for(code)
+                if tape is not None:
+                    record_part(tape, op, &call, residual is not None, (op, buffer, vector))
         finally:
             return_workspace(workspace)
 
@@ -279,6 +300,20 @@ cdef class ConvCall:
                 and cnp.PyArray_ISBEHAVED_RO(vector):
             return vector
         return np.ascontiguousarray(bias, self.dtype)
+
+
+cdef void record_part(Tape tape, Prepared op, const fc_call *call, bint residual,
+                      tuple keep) except *:
+    """Write down a part with packed weights, which stay where they are as the bias does."""
+    cdef ConvFrame frame
+    cdef Recorded step
+    frame.blocking, frame.run, frame.call = op.blocking, op.run, call[0]
+    step = tape.record(run_frame, &frame, sizeof(frame), keep)
+    step.workspace_bytes = op.workspace_bytes
+    step.moves(&frame, &frame.call.x.data, False)
+    step.moves(&frame, &frame.call.out.data, True)
+    if residual:
+        step.moves(&frame, &frame.call.residual.data, False)
 
 
 cdef bint disjoint(out, x, weight, bias, residual):

@@ -1,6 +1,10 @@
-# What the filters' two drivers share: bands of rows, and where positions beyond the border read.
+# What the filters' two drivers share: bands of rows, where positions beyond the border read, and how
+# their tasks get scratch and run.
 
 cimport numpy as cnp
+from libc.stddef cimport ptrdiff_t
+
+from .threads cimport fc_task
 
 cdef enum:
     MAX_AXES = 64
@@ -10,3 +14,7 @@ cdef enum:
 
 cdef cnp.ndarray sources(Py_ssize_t n, Py_ssize_t outs, Py_ssize_t size, Py_ssize_t before,
                          int mode)
+
+cdef bint is_streamed(cnp.ndarray out)
+cdef int run_tasks(fc_task task, void *context, char **scratch, ptrdiff_t scratch_bytes,
+                   Py_ssize_t tasks, double work) except -1

@@ -25,6 +25,7 @@ from .filters_kernels cimport (
     FC_INT32, FC_INT64, FC_UINT8, FC_UINT16, FC_UINT32, FC_UINT64, fc_filter_args,
     fc_filters_kernels,
 )
+from .threads cimport fc_task
 
 cnp.import_array()
 
@@ -47,6 +48,7 @@ cdef enum:
     DIRECT_ROWS = 6               # up to so many rows are read where they lie: their addresses are
                                   # often a power of two apart, and more would share few cache sets
     SHORT_BOX = 6                 # shorter ones go in one level
+    STREAMED_BYTES = 32 << 20     # of results that no cache will hold until they are read
 
 
 # --- Positions: what stands beyond the border ----------------------------------------------------
@@ -69,6 +71,30 @@ cdef Py_ssize_t source_of(Py_ssize_t i, Py_ssize_t n, int mode) noexcept nogil:
     return (2 * n - 1 if mode == 2 else 2 * n - 2) - i
 
 
+# --- Running -------------------------------------------------------------------------------------
+
+cdef bint is_streamed(cnp.ndarray out):
+    """Whether rows of this result go past the caches."""
+    return cnp.PyArray_NBYTES(out) >= STREAMED_BYTES
+
+
+cdef int run_tasks(fc_task task, void *context, char **scratch, ptrdiff_t scratch_bytes,
+                   Py_ssize_t tasks, double work) except -1:
+    """Run tasks that find at `scratch` so many bytes for each thread."""
+    cdef int most = threads.maximum(), code
+    cdef memory.Buffer buffer = memory.borrow_workspace(scratch_bytes * most)
+    scratch[0] = buffer.data
+    try:
+        with nogil:
+            code = threads.run(task, context, tasks, work, False, most)
+    finally:
+        memory.return_workspace(buffer)
+    raise_for(code)
+    return 0
+
+
+# --- Lines ---------------------------------------------------------------------------------------
+
 cdef struct Line:
     int op                        # -1: nothing happens along this axis
     Py_ssize_t size, before       # of the window
@@ -90,6 +116,11 @@ cdef cnp.ndarray sources(Py_ssize_t n, Py_ssize_t outs, Py_ssize_t size, Py_ssiz
     return table
 
 
+def positions(Py_ssize_t n, Py_ssize_t outs, Py_ssize_t size, Py_ssize_t before, str mode):
+    """Where what lies under `outs` windows of an axis of n is read from; -1 for the constant."""
+    return sources(n, outs, size, before, MODES[mode])
+
+
 cdef Py_ssize_t square_root(Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t root = 1
     while (root + 1) * (root + 1) <= n:
@@ -98,23 +129,20 @@ cdef Py_ssize_t square_root(Py_ssize_t n) noexcept nogil:
 
 
 cdef Line line_of(given, Py_ssize_t n, dtype, list keep) except *:
-    """A Line from (axis, op, size, before, mode, fill, weights); None gives the empty one."""
+    """A Line from (axis, op, size, before, mode, fill, terms); None gives the empty one."""
     cdef Line line
     cdef cnp.ndarray table
     line.op, line.size, line.before, line.run, line.runs, line.fill = -1, 1, 0, 1, 1, 0
     line.source, line.weights, line.element = NULL, NULL, dtype.itemsize
     if given is None:
         return line
-    _, op, line.size, line.before, mode, line.fill, weights = given
+    _, op, line.size, line.before, mode, line.fill, terms = given
     line.op = OPS[op]
     table = sources(n, n, line.size, line.before, MODES[mode])
     line.source = <const ptrdiff_t *> cnp.PyArray_DATA(table)
     keep.append(table)
-    if weights is not None:
-        if op == "sum":
-            # The last term first, and then the others in turn: SciPy's order.
-            weights = np.roll(weights, 1)
-        weights = np.ascontiguousarray(weights, dtype)
+    if terms is not None:
+        weights = terms.in_single if dtype.itemsize == sizeof(float) else terms.in_double
         line.weights = <const char *> cnp.PyArray_DATA(<cnp.ndarray> weights)
         keep.append(weights)
     elif line.size >= SHORT_BOX:
@@ -150,16 +178,16 @@ cdef Py_ssize_t gather(const Line *line, const char **raw, const char **runs,
 
 
 cdef int combine(const fc_filters_kernels *kernels, const Line *line, const char **term,
-                 Py_ssize_t terms, Py_ssize_t length, bint last, char *out) noexcept nogil:
+                 Py_ssize_t terms, Py_ssize_t length, bint last, char *out,
+                 bint streams=False) noexcept nogil:
     """`last` tells the final level, where boxes divide."""
     cdef fc_filter_args args
+    args.streams = streams
     args.line, args.weight, args.terms, args.length = term, line.weights, terms, length
     args.divisor = <double> line.size if last else 1
     args.out = out
     return kernels.combine[line.op](&args)
 
-
-# --- Lines ---------------------------------------------------------------------------------------
 
 cdef struct Lines:
     const fc_filters_kernels *kernels
@@ -174,7 +202,7 @@ cdef struct Lines:
     Py_ssize_t rows, cols
     Line down, along
     Py_ssize_t band, bands, strip, strips
-    bint direct, direct_out, rounded, whole
+    bint direct, direct_out, rounded, whole, streams
     ptrdiff_t element, out_element
     Py_ssize_t ring               # rows kept of a band
     ptrdiff_t pitch               # bytes from row to row
@@ -261,12 +289,13 @@ cdef int run_along(Lines *s, Desk *desk, char *out) noexcept nogil:
         combine(s.kernels, along, raw, along.run, desk.cols + along.size - along.run, False,
                 desk.line_runs)
     terms = gather(along, raw, runs, desk.term)
-    return combine(s.kernels, along, desk.term, terms, desk.cols, True, out)
+    return combine(s.kernels, along, desk.term, terms, desk.cols, True, out, s.streams)
 
 
 cdef int run_down(Lines *s, Desk *desk, Py_ssize_t at, char *out) noexcept nogil:
     cdef Py_ssize_t terms = gather(&s.down, desk.raw + at, desk.runs + at, desk.term)
-    return combine(s.kernels, &s.down, desk.term, terms, desk.cols, True, out)
+    return combine(s.kernels, &s.down, desk.term, terms, desk.cols, True, out,
+                   s.streams and s.along.op < 0)
 
 
 cdef int lines_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
@@ -362,7 +391,7 @@ cdef void take_rows(Lines *s, cnp.ndarray x, cnp.ndarray out, int down) noexcept
 
 cdef void cut_lines(Lines *s) noexcept nogil:
     """Bands and strips: by sizes alone."""
-    cdef Py_ssize_t positions
+    cdef Py_ssize_t positions, rings
     s.strip = s.cols
     if s.along.op < 0:
         s.strip = min(s.cols, STRIP_BYTES // s.element)
@@ -371,7 +400,8 @@ cdef void cut_lines(Lines *s) noexcept nogil:
     positions = s.band + s.down.size - 1
     s.ring = positions if s.whole else s.down.size
     if s.whole and s.along.op < 0:
-        s.strip = min(s.strip, max(16, WHOLE_BYTES // (positions * s.element)))
+        rings = 2 if s.down.run > 1 else 1
+        s.strip = min(s.strip, max(16, WHOLE_BYTES // (rings * positions * s.element)))
         s.strip = min(s.strip, round_up(ceil_div(s.cols, ceil_div(s.cols, s.strip)), 16))
     s.bands = ceil_div(s.rows, s.band)
     s.strips = ceil_div(s.cols, s.strip)
@@ -387,8 +417,9 @@ def lines(cnp.ndarray x, cnp.ndarray out, down, along, bint single, bint whole=F
         Of one shape, of TYPES, aligned, in this machine's byte order. They share memory only if
         they are the same view and `whole` is set.
     down, along : tuple or None
-        (axis, op, size, before, mode, fill, weights) each; op and mode as OPS and MODES name them,
-        weights an ndarray or None.
+        (axis, op, size, before, mode, fill, terms) each; op and mode as OPS and MODES name them;
+        terms None or an object with contiguous arrays `in_single` and `in_double`, the weights in
+        the order that `gather` takes the window's elements.
     single : bool
         Compute in float32, else in float64.
     whole : bool
@@ -401,9 +432,8 @@ def lines(cnp.ndarray x, cnp.ndarray out, down, along, bint single, bint whole=F
     """
     cdef Lines s
     cdef list keep = []
-    cdef memory.Buffer scratch
     cdef Py_ssize_t tasks
-    cdef int axis, real_type, most = threads.maximum(), code
+    cdef int axis, real_type
     cdef int down_axis = -1 if down is None else down[0]
     cdef int along_axis = -1 if along is None else along[0]
     cdef double work
@@ -422,20 +452,14 @@ def lines(cnp.ndarray x, cnp.ndarray out, down, along, bint single, bint whole=F
     s.direct = (s.x_type == real_type and s.x_col == s.element and s.down.size <= DIRECT_ROWS
                 and not whole)
     s.direct_out = s.out_type == real_type and s.out_col == s.element
+    s.streams = s.direct_out and not s.whole and is_streamed(out)
     s.rounded = s.out_type != real_type
     cut_lines(&s)
     tasks = s.bands * s.strips
     for axis in range(s.outer_axes):
         tasks *= s.outer_size[axis]
     s.scratch_bytes = lines_scratch(&s)
-    scratch = memory.borrow_workspace(s.scratch_bytes * most)
-    s.scratch = scratch.data
     work = <double> cnp.PyArray_SIZE(x) * (8 + s.down.size // s.down.run
                                            + s.along.size // s.along.run)
-    try:
-        with nogil:
-            code = threads.run(lines_task, &s, tasks, work, False, most)
-    finally:
-        memory.return_workspace(scratch)
-    raise_for(code)
+    run_tasks(lines_task, &s, &s.scratch, s.scratch_bytes, tasks, work)
     return bool(s.unusual)

@@ -13,9 +13,20 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t length
         double divisor
         char *out
+        int streams
+
+    enum: FC_WINDOW_ROWS
+
+    ctypedef struct fc_window_args:
+        const char **line
+        const char *weight
+        ptrdiff_t planes, row_taps, col_taps, length
+        char *out[4]
+        int streams
 
     ctypedef struct fc_filters_kernels:
         int (*combine[8])(const fc_filter_args *) noexcept nogil
+        int (*window[4])(const fc_window_args *) noexcept nogil
         void (*extend)(char *line, ptrdiff_t before, ptrdiff_t length, ptrdiff_t after,
                        const ptrdiff_t *source, double fill) noexcept nogil
         void (*fill)(char *line, ptrdiff_t count, double value) noexcept nogil

@@ -198,6 +198,11 @@ cdef int walk_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
 
 cdef int run_walk(Walk *walk, double work, int most) except -1 nogil:
     """All blocks on at most so many threads; -1 with the exception set when a handler raised."""
+    return walk_blocks(walk, work, most)
+
+
+cdef int walk_blocks(Walk *walk, double work, int most) noexcept nogil:
+    """The same for callers that pass codes on."""
     return threads.run(walk_task, walk, ceil_div(walk.cut.blocks, walk.cut.blocks_per_task), work,
                        False, most)
 

@@ -350,6 +350,7 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
     cdef bint shorten = b.skips and t.call.packed[finite_flag_at(b, t.group, panel)]
     g.vectors = <int> (width // b.kernels.gemm.lanes)
     g.c_row = width * b.element
+    g.ahead_lines = 0
     g.a_step = b.pixels
     g.accumulate = False
     g.finish = NULL

@@ -13,7 +13,7 @@ from .winograd_kernels cimport fc_winograd_kernels
 cdef extern from "kernels.h" nogil:
     int FC_MAX_VECTORS
     int FC_ACT_NONE, FC_ACT_RELU, FC_ACT_CLIP, FC_ACT_LEAKY_RELU, FC_ACT_SIGMOID
-    int FC_ACT_TANH, FC_ACT_SILU, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH
+    int FC_ACT_TANH, FC_ACT_SILU, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH, FC_ACT_SCALED_HARDSWISH
 
     ctypedef struct fc_epilogue:
         const char *bias
@@ -38,6 +38,8 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t residual_channel
         ptrdiff_t residual_pixel
 
+    enum: FC_CACHE_LINE
+
     ctypedef struct fc_gemm_args:
         int rows
         int vectors
@@ -52,6 +54,8 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t c_row
         const fc_finish_args *finish
         ptrdiff_t first
+        const char *ahead
+        ptrdiff_t ahead_lines
 
     ctypedef struct fc_pack_args:
         const char *weight

@@ -3,43 +3,39 @@
 Workspaces are borrowed for one call and given back, so repeated calls touch no fresh pages;
 what is kept between calls is bounded. The GIL guards the shelf: borrow and return with it held.
 
-Results come back when Python drops the last array that looks at them. Those of middling size are
-kept for the next result, since the C library hands such memory back to the system, and to get it
-again costs a page fault for every 4096 bytes: in training as much time as the arithmetic.
+Results come back when Python drops the last array that looks at them. All but the smallest and
+those above the bound are kept for the next result, since the C library hands such memory back to
+the system, and to get it again costs a page fault for every 4096 bytes: in training as much time as
+the arithmetic, and for a picture of 64 MiB as much as a 3x3 filter of it.
 """
 
 import numpy as np
 
 cimport numpy as cnp
 
-from .arithmetic cimport round_up
-
 cnp.import_array()
 
 cdef extern from *:
     """
     #include <stdlib.h>
-    static void *fc_aligned_alloc(size_t size) {
-        void *p = NULL;
-        return posix_memalign(&p, 64, size ? size : 64) ? NULL : p;
-    }
     /* Where a few pages of 2 MiB do for what else is hundreds, address look-ups get cheaper. */
     #ifdef __linux__
     #include <sys/mman.h>
     #endif
-    enum { FC_HUGE_PAGE = 2 << 20 };
-    static void *fc_huge_alloc(size_t size) {
+    enum { FC_LINE = 64, FC_HUGE_PAGE = 2 << 20 };
+    /* Rounds *size up to what was taken. */
+    static void *fc_aligned_alloc(size_t *size) {
         void *p = NULL;
-        if (posix_memalign(&p, FC_HUGE_PAGE, size)) return NULL;
+        const size_t unit = *size > FC_HUGE_PAGE / 2 ? FC_HUGE_PAGE : FC_LINE;
+        *size = *size ? (*size + unit - 1) / unit * unit : unit;
+        if (posix_memalign(&p, unit, *size)) return NULL;
     #ifdef MADV_HUGEPAGE
-        madvise(p, size, MADV_HUGEPAGE);
+        if (unit == FC_HUGE_PAGE) madvise(p, *size, MADV_HUGEPAGE);
     #endif
         return p;
     }
     """
-    enum: FC_HUGE_PAGE
-    void *fc_aligned_alloc(size_t size) nogil
-    void *fc_huge_alloc(size_t size) nogil
+    void *fc_aligned_alloc(size_t *size) nogil
     void free(void *) nogil
 
 cdef extern from "Python.h":
@@ -63,10 +59,11 @@ cdef class Buffer:
 cdef Buffer allocate(Py_ssize_t size):
     """Fresh memory of at least `size` bytes; MemoryError without."""
     cdef Buffer buffer = Buffer.__new__(Buffer)
-    buffer.data = <char *> fc_aligned_alloc(size) if size >= 0 else NULL
+    cdef size_t taken = size
+    buffer.data = <char *> fc_aligned_alloc(&taken) if size >= 0 else NULL
     if buffer.data == NULL:
         raise MemoryError(f"fastconv: {size} bytes of workspace are not to be had")
-    buffer.size = size
+    buffer.size = taken
     return buffer
 
 
@@ -96,10 +93,9 @@ cdef void return_workspace(Buffer buffer):
         shelved -= (<Buffer> shelf.pop(0)).size
 
 
-# Results that are kept: the C library keeps smaller ones, larger ones take long enough as it is.
+# Results that are kept: the C library keeps smaller ones.
 cdef Py_ssize_t KEPT_LEAST = 64 << 10
-cdef Py_ssize_t KEPT_MOST = 16 << 20
-# What is kept of them at most.
+# What is kept of them at most: many small ones, or a single one as large as all of it.
 cdef Py_ssize_t KEPT_BYTES = 64 << 20
 cdef enum:
     KEPT_ITEMS = 16
@@ -152,7 +148,8 @@ cdef class Result(Buffer):
 cdef Result result_buffer(Py_ssize_t size):
     """The smallest spare memory that is large enough and not half empty, else fresh memory."""
     cdef Result result = Result.__new__(Result)
-    cdef Spare spare = Spare(NULL, size)
+    cdef Spare spare
+    cdef size_t taken = size
     cdef int place, best = -1
     for place in range(spare_count):
         if size <= spares[place].size <= 2 * size:
@@ -161,13 +158,10 @@ cdef Result result_buffer(Py_ssize_t size):
     if best >= 0:
         spare = take_spare(best)
     else:
-        if size > FC_HUGE_PAGE // 2:
-            spare.size = round_up(size, FC_HUGE_PAGE)
-            spare.data = <char *> fc_huge_alloc(spare.size)
-        else:
-            spare.data = <char *> fc_aligned_alloc(size)
+        spare.data = <char *> fc_aligned_alloc(&taken)
         if spare.data == NULL:
             raise MemoryError(f"fastconv: {size} bytes of a result are not to be had")
+        spare.size = taken
     result.data, result.size = spare.data, spare.size
     PyTraceMalloc_Track(TRACED, <size_t> spare.data, spare.size)
     return result
@@ -186,7 +180,7 @@ cdef object empty_array(tuple shape, object dtype):
     cdef Py_ssize_t size = dtype.itemsize
     for extent in shape:
         size *= extent
-    if KEPT_LEAST <= size <= KEPT_MOST:
+    if KEPT_LEAST <= size <= KEPT_BYTES:
         return np.ndarray(shape, dtype, kept_bytes(size))
     buffer = np.empty(size + 64, dtype=np.uint8)
     cdef Py_ssize_t skip = -(<Py_ssize_t> cnp.PyArray_DATA(<cnp.ndarray> buffer)) & 63

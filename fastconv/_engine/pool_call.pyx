@@ -15,6 +15,7 @@ from . cimport threads
 from .arrays cimport Axes, axes_of, exact_integers, raise_for, readable, view_of
 from .memory cimport empty_array
 from .op cimport Prepared, fc_view
+from .program cimport Recorded, Tape, listening
 from .pool cimport fc_pool, plan_pool, run_pool
 from .pool_kernels cimport FC_POOL_ARGMAX, FC_POOL_COUNT_INSIDE, FC_POOL_COUNT_ONE
 from .pool_kernels cimport FC_POOL_COUNT_PADDED, FC_POOL_MAX, FC_POOL_MEAN, fc_pool_axis
@@ -136,7 +137,33 @@ cdef class PoolCall:
             with nogil:
                 code = run_pool(self.op.blocking, &x_view, &out_view, &places_view)
         raise_for(code)
+        if listening() is not None:
+            self.record(listening(), &x_view, &out_view)
         return (result, places) if self.with_places else result
+
+    cdef record(self, Tape tape, const fc_view *x, const fc_view *out):
+        """Write a pool down."""
+        cdef PoolFrame frame
+        cdef Recorded step
+        frame.blocking, frame.x, frame.out = self.op.blocking, x[0], out[0]
+        if self.with_places or self.empty:
+            tape.fail()
+            return
+        step = tape.record(run_frame, &frame, sizeof(frame), (self.op,))
+        step.moves(&frame, &frame.x.data, False)
+        step.moves(&frame, &frame.out.data, True)
+
+
+# A pool without places, for a program.
+cdef struct PoolFrame:
+    const void *blocking
+    fc_view x
+    fc_view out
+
+
+cdef int run_frame(void *raw, char *workspace, int most) noexcept nogil:
+    cdef PoolFrame *frame = <PoolFrame *> raw
+    return run_pool(frame.blocking, &frame.x, &frame.out, NULL)
 
 
 cdef bint exact_flags(tuple flags) noexcept:

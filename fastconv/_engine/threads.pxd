@@ -17,5 +17,5 @@ cdef int run(fc_task task, void *context, Py_ssize_t tasks, double work, bint fl
 # As run, with a number of threads that the caller has decided on.
 cdef int parallel_exactly(fc_task task, void *context, Py_ssize_t tasks, int count) noexcept nogil
 
-# Threads that a run may use at most: the length of per-thread workspace arrays.
+# Threads that a run of the calling thread may use at most: the length of per-thread workspace arrays.
 cdef int maximum() noexcept nogil

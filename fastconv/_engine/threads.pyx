@@ -5,7 +5,8 @@ writes is still in its cache from the call before; who is done early draws from 
 
 `run` decides by the work whether waking threads pays, is serial in a forked child (libgomp's
 pool does not survive a fork), sets and restores the denormal mode in each thread, and leaves the
-parallel region every 100 ms to let Python handle signals, so Ctrl-C works in long calls.
+parallel region every 100 ms to let Python handle signals, so Ctrl-C works in long calls. A limit
+that someone sets on OpenMP for the calling thread, as threadpoolctl does, holds for us too.
 """
 
 import os
@@ -38,9 +39,12 @@ cdef extern from *:
     #endif
 
     #if defined(_OPENMP)
+    #include <omp.h>
     #define FC_OPENMP 1
     #else
     #define FC_OPENMP 0
+    static int omp_get_max_threads(void) { return 1; }
+    static int omp_get_num_procs(void) { return 1; }
     #endif
 
     static int fc_forked = 0;
@@ -104,6 +108,8 @@ cdef extern from *:
         int pause
         double deadline
     int FC_OPENMP
+    int omp_get_max_threads() nogil
+    int omp_get_num_procs() nogil
     int fc_forked
     unsigned fc_denormals_flush() nogil
     void fc_denormals_restore(unsigned) nogil
@@ -188,10 +194,16 @@ cdef int parallel_exactly(fc_task task, void *context, Py_ssize_t tasks, int cou
 
 
 cdef int thread_count = 1
+# What OpenMP allows a thread that has not been limited.
+cdef int openmp_usual = 1
 
 
 cdef int maximum() noexcept nogil:
-    return 1 if fc_forked else thread_count
+    cdef int allowed = omp_get_max_threads()
+    if fc_forked:
+        return 1
+    # Only a lowered limit counts: more threads than OpenMP's usual ones may have been asked of us.
+    return min(thread_count, allowed) if allowed < openmp_usual else thread_count
 
 
 def cgroup_cpus():
@@ -212,6 +224,12 @@ def cgroup_cpus():
     return max(1, -(-int(quota) // int(period)))
 
 
+def wanted_threads():
+    """OMP_NUM_THREADS, or None where it is not set to a number."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else None
+
+
 def default_num_threads():
     """Smallest of OMP_NUM_THREADS, the CPUs this process may run on, and its cgroup quota."""
     if not FC_OPENMP:
@@ -221,9 +239,8 @@ def default_num_threads():
     quota = cgroup_cpus()
     if quota:
         limits.append(quota)
-    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if wanted.isdigit() and int(wanted) > 0:
-        limits.append(int(wanted))
+    if wanted_threads():
+        limits.append(wanted_threads())
     return min(limits)
 
 
@@ -235,8 +252,15 @@ def get_num_threads():
     int
         The number given to `set_num_threads`, or the default: the smallest of OMP_NUM_THREADS,
         the CPUs this process may run on, and its cgroup quota. Results do not depend on it.
+        Calls under a lower limit of OpenMP's (`threadpoolctl.threadpool_limits`) keep to that, and
+        a forked child runs on one thread.
     """
     return thread_count
+
+
+def usable_threads():
+    """Threads that a call from this thread would use: limits and forks counted."""
+    return maximum()
 
 
 def set_num_threads(n):
@@ -264,3 +288,4 @@ def has_openmp():
 
 fc_watch_fork()
 thread_count = default_num_threads()
+openmp_usual = wanted_threads() or omp_get_num_procs()

@@ -181,6 +181,7 @@ cdef void multiply(const Task *t, index panel, bint first) noexcept nogil:
     g.a_step = MOST_ROWS
     g.offset = 0
     g.c_row = width * b.element
+    g.ahead_lines = 0
     g.finish = NULL
     g.first = 0
     g.accumulate = not first

@@ -16,7 +16,7 @@ itself. Tiles of all grids are numbered together, in the order of their first ou
 """
 
 from .arithmetic cimport ceil_div, clamp, index
-from .kernels cimport FC_ACT_RELU, fc_finish_args, fc_gather_args, fc_gemm_args
+from .kernels cimport FC_ACT_RELU, FC_CACHE_LINE, fc_finish_args, fc_gather_args, fc_gemm_args
 from .op cimport fc_view
 from .winograd_kernels cimport fc_winograd_input_args, fc_winograd_output_args
 
@@ -268,11 +268,39 @@ cdef void multiply_panel(const Task *t, fc_gemm_args *g, index at, char *m) noex
             g.offset = at + tile // b.rows * b.v_group
             g.c = m + tile * g.c_row
             b.kernels.gemm.tile(g)
+            g.ahead += g.taps * g.ahead_lines * FC_CACHE_LINE
             tile += g.rows
         g.b += g.taps * g.depth * width
         g.accumulate = True
         channel += g.taps * g.depth
         at += g.taps * b.v_block
+
+
+cdef inline const char *weights_at(const Task *t, index point, index panel) noexcept nogil:
+    cdef const Blocking *b = t.b
+    return t.call.packed + packed_panel_at(b, t.group, panel) \
+        + point * b.group_in * panel_width(b, panel) * b.element
+
+
+cdef void look_ahead(const Task *t, fc_gemm_args *g, index slab, index point,
+                     index panel) noexcept nogil:
+    """Bring the weights that follow in a slab near, a little by every tile of these.
+
+    A block's weights are read once and come from afar: it is waiting for their first tile that
+    takes time.
+    """
+    cdef const Blocking *b = t.b
+    cdef index steps = ceil_div(b.group_in, b.block) \
+        * ceil_div(t.tiles, b.kernels.gemm.tile_rows[g.vectors])
+    panel += 1
+    if panel == first_panel(b, slab + 1):
+        panel = first_panel(b, slab)
+        point += 1
+    g.ahead_lines = 0
+    if point < b.points:
+        g.ahead = weights_at(t, point, panel)
+        g.ahead_lines = ceil_div(b.group_in * panel_width(b, panel) * b.element,
+                                 steps * FC_CACHE_LINE)
 
 
 cdef void multiply(const Task *t, index slab) noexcept nogil:
@@ -288,8 +316,8 @@ cdef void multiply(const Task *t, index slab) noexcept nogil:
         for panel in range(first_panel(b, slab), first_panel(b, slab + 1)):
             width = panel_width(b, panel)
             g.vectors = <int> (width // b.kernels.gemm.lanes)
-            g.b = t.call.packed + packed_panel_at(b, t.group, panel) \
-                + point * b.group_in * width * b.element
+            g.b = weights_at(t, point, panel)
+            look_ahead(t, &g, slab, point, panel)
             multiply_panel(t, &g, point * b.v_point, m)
             m += width * b.element
 

@@ -79,8 +79,8 @@ def memory_bandwidth(threads: int, best_of: int = 5) -> float:
 
 
 def max_error(result: np.ndarray, exact: np.ndarray) -> float:
-    """Largest error of a result, relative to the largest exact value."""
-    return float(np.abs(result - exact).max() / np.abs(exact).max())
+    """Largest error of a result, relative to the largest exact value unless all are 0."""
+    return float(np.abs(result - exact).max() / (np.abs(exact).max() or 1))
 
 
 class Blas(NamedTuple):

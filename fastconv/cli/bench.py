@@ -1,5 +1,7 @@
 """fastconv bench: time the layers of known networks on this machine, against NumPy or peers.
 
+With --filters it times the image filters instead.
+
 Each layer runs as a prepared operation, the way fastconv.nn holds it: its weights are packed
 beforehand. Without --algorithm and --precision the table shows the default precision "high",
 which lets Winograd in, beside "highest", which does not.
@@ -27,6 +29,7 @@ from fastconv.cli._common import (
     progress,
     require,
 )
+from fastconv.cli._feeds import add_sizes
 from fastconv.cli._measure import (
     QUICK,
     THOROUGH,
@@ -100,6 +103,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{', '.join(PEERS)}; and --shapes {POOLS} races pools",
     )
     add(
+        "--filters",
+        nargs="*",
+        metavar="KIND",
+        help="time fastconv.filters against scipy.ndimage and OpenCV instead: pictures, stack, "
+        "small; all without a KIND",
+    )
+    add(
+        "--networks",
+        nargs="*",
+        metavar="NET",
+        help="race whole networks against the peers: ONNX files, names of known architectures "
+        "with random weights, or parts of the names of files in the folder that the environment "
+        "variable FASTCONV_MODELS names; all of them without a NET",
+    )
+    add_sizes(parser)
+    add(
         "--functional",
         action="store_true",
         help="with --peers: run fastconv.conv2d, which packs weights in every call, not a layer",
@@ -120,7 +139,11 @@ def _positive(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the table, write what was asked for; 1 if no layer could run."""
-    if arguments.peers is not None:
+    if arguments.filters is not None:
+        from fastconv.cli import _filters
+
+        return _filters.run(arguments)
+    if arguments.peers is not None or arguments.networks is not None:
         from fastconv.cli.race import command
 
         return command.run(arguments)

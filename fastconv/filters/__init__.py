@@ -8,9 +8,11 @@ where SciPy takes them. Integers are SciPy's to the last bit: sums are made in t
 float64, or exactly. Where input and output are float32 the arithmetic is float32, within 1e-5 of
 the magnitudes that are added up. One difference: SciPy's one-dimensional boxes, maxima and minima
 carry a NaN on to pixels whose window does not hold it, or lose it; here exactly the windows that
-hold a NaN give NaN. `convolve2d` and `correlate2d` are those of scipy.signal.
+hold a NaN give NaN. `convolve2d` and `correlate2d` are those of scipy.signal; `correlate_bank`, for
+several kernels at once, is ours.
 """
 
+from .bank import correlate_bank
 from .linear import (
     convolve,
     convolve1d,
@@ -38,7 +40,8 @@ from .rank import (
 
 __all__ = [
     "convolve", "convolve1d", "convolve2d", "correlate", "correlate1d", "correlate2d",
-    "gaussian_filter", "gaussian_filter1d", "gaussian_gradient_magnitude", "gaussian_laplace",
-    "grey_dilation", "grey_erosion", "laplace", "maximum_filter", "maximum_filter1d",
-    "minimum_filter", "minimum_filter1d", "prewitt", "sobel", "uniform_filter", "uniform_filter1d",
+    "correlate_bank", "gaussian_filter", "gaussian_filter1d", "gaussian_gradient_magnitude",
+    "gaussian_laplace", "grey_dilation", "grey_erosion", "laplace", "maximum_filter",
+    "maximum_filter1d", "minimum_filter", "minimum_filter1d", "prewitt", "sobel",
+    "uniform_filter", "uniform_filter1d",
 ]  # fmt: skip

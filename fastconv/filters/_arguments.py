@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 
+from .._engine.elementwise import empty
 from .._engine.filters import TYPES
 from ..functional._arrays import imported
 
@@ -34,11 +35,20 @@ def readable(op, array):
     return array
 
 
-def get_output(op, output, array, is_complex=False):
-    """The array to fill: `output` itself, or a new one of its type, or of the input's."""
+def _new(shape, dtype):
+    """An array to fill; one of objects, which is refused later, in NumPy's own memory."""
+    return np.empty(shape, dtype) if dtype.hasobject else empty(shape, dtype)
+
+
+def get_output(op, output, array, is_complex=False, shape=None):
+    """The array to fill: `output` itself, or a new one of its type, or of the input's.
+
+    It has the input's shape if no other is given.
+    """
+    shape = array.shape if shape is None else shape
     if output is None:
         dtype = np.promote_types(array.dtype, np.complex64) if is_complex else array.dtype
-        return np.zeros(array.shape, dtype.newbyteorder("="))
+        return _new(shape, dtype.newbyteorder("="))
     if isinstance(output, (type, np.dtype, str)):
         dtype = np.dtype(output)
         if isinstance(output, str) and not issubclass(dtype.type, np.number):
@@ -48,12 +58,11 @@ def get_output(op, output, array, is_complex=False):
                 raise RuntimeError(f"{op}: output must have a complex dtype, got {dtype}")
             warnings.warn("promoting specified output dtype to complex", stacklevel=4)
             dtype = np.promote_types(dtype, np.complex64)
-        return np.zeros(array.shape, dtype)
-    result = as_array(output)
-    if result.shape != array.shape:
-        raise RuntimeError(
-            f"{op}: output must have shape {array.shape}, the input's, got {result.shape}"
-        )
+        return _new(shape, dtype)
+    # An ndarray of any subclass is handed back itself: a memory map stays one.
+    result = output if isinstance(output, np.ndarray) else as_array(output)
+    if result.shape != shape:
+        raise RuntimeError(f"{op}: output must have shape {shape}, got {result.shape}")
     if not result.flags.writeable:
         raise ValueError(f"{op}: output must be writeable, got a read-only array")
     if is_complex and result.dtype.kind != "c":

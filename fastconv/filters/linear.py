@@ -1,6 +1,8 @@
 """Filters that weigh and add: correlation, Gaussians, boxes, derivatives, as in scipy.ndimage."""
 
 import numbers
+import operator
+from functools import lru_cache
 
 import numpy as np
 from numpy.polynomial import Polynomial
@@ -17,9 +19,11 @@ from ._arguments import (
     spread,
     window_starts,
 )
-from ._passes import run_passes, run_separable, run_window, single, weighted
+from ._passes import run_large, run_passes, run_separable, single
+from ._weights import terms_of, window_of
 
-_EPSILON = np.finfo(np.float64).eps
+_DIFFERENCE, _CURVATURE = np.array([-1.0, 0, 1]), np.array([1.0, -2, 1])
+_PREWITT, _SOBEL = np.array([1.0, 1, 1]), np.array([1.0, 2, 1])
 
 
 def _by_parts(function, x, weights, output, cval, **options):
@@ -38,6 +42,11 @@ def _by_parts(function, x, weights, output, cval, **options):
     return output
 
 
+def _weighted(axis, terms, before, mode, fill):
+    """The pass of a one-dimensional correlation."""
+    return axis, terms.op, len(terms.in_double), before, mode, fill, terms
+
+
 def correlate1d(input, weights, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):
     """Correlate along one axis; see `scipy.ndimage.correlate1d`."""
     op = "correlate1d"
@@ -52,7 +61,7 @@ def correlate1d(input, weights, axis=-1, output=None, mode="reflect", cval=0.0, 
         raise RuntimeError(f"{op}: no filter weights given: weights.shape={weights.shape}")
     axis = check_axis(op, axis, x.ndim)
     before = len(weights) // 2 + check_origin(op, origin, len(weights))
-    line = weighted(axis, weights, before, check_mode(op, mode), float(cval))
+    line = _weighted(axis, terms_of(weights), before, check_mode(op, mode), float(cval))
     return run_passes(readable(op, x), output, [line])
 
 
@@ -82,13 +91,19 @@ def _gaussian(sigma, order, radius):
     return powers.dot(polynomial.coef) * bell if order else bell
 
 
+@lru_cache(256)
+def _gaussian_terms(sigma, order, radius):
+    return terms_of(np.ascontiguousarray(_gaussian(sigma, order, radius)[::-1]))
+
+
 def _gaussian_pass(axis, sigma, order, mode, cval, truncate, radius):
+    sigma = float(sigma)
     if radius is None:
-        radius = int(truncate * float(sigma) + 0.5)
+        radius = int(truncate * sigma + 0.5)
     if not isinstance(radius, numbers.Integral) or radius < 0:
         raise ValueError(f"gaussian_filter1d: radius must be a nonnegative integer, got {radius!r}")
-    weights = np.ascontiguousarray(_gaussian(sigma, order, radius)[::-1])
-    return weighted(axis, weights, radius, check_mode("gaussian_filter1d", mode), float(cval))
+    terms = _gaussian_terms(sigma, operator.index(order), int(radius))
+    return _weighted(axis, terms, radius, check_mode("gaussian_filter1d", mode), float(cval))
 
 
 def gaussian_filter1d(input, sigma, axis=-1, order=0, output=None, mode="reflect", cval=0.0,
@@ -135,9 +150,10 @@ def _derivative(op, input, axis, output, mode, cval, across):
         return output
     output = get_output(op, output, x)
     modes = [check_mode(op, m) for m in one_each(op, "mode", mode, x.ndim)]
-    passes = [weighted(axis, np.float64([-1, 0, 1]), 1, modes[axis], float(cval))]
+    fill, difference = float(cval), terms_of(_DIFFERENCE)
+    passes = [_weighted(axis, difference, 1, modes[axis], fill)]
     passes += [
-        weighted(other, np.float64(across), 1, modes[other], float(cval))
+        _weighted(other, terms_of(across), 1, modes[other], fill)
         for other in range(x.ndim) if other != axis
     ]  # fmt: skip
     # Linear where nothing but the picture counts, and whole numbers wrap alike in any order.
@@ -147,12 +163,12 @@ def _derivative(op, input, axis, output, mode, cval, across):
 
 def prewitt(input, axis=-1, output=None, mode="reflect", cval=0.0):
     """Difference along one axis, sums of three along the others; see `scipy.ndimage.prewitt`."""
-    return _derivative("prewitt", input, axis, output, mode, cval, [1, 1, 1])
+    return _derivative("prewitt", input, axis, output, mode, cval, _PREWITT)
 
 
 def sobel(input, axis=-1, output=None, mode="reflect", cval=0.0):
     """Difference along one axis, 1 2 1 along the others; see `scipy.ndimage.sobel`."""
-    return _derivative("sobel", input, axis, output, mode, cval, [1, 2, 1])
+    return _derivative("sobel", input, axis, output, mode, cval, _SOBEL)
 
 
 def _summed(op, x, output, axes, mode, one, finish=None, change=None):
@@ -179,7 +195,7 @@ def laplace(input, output=None, mode="reflect", cval=0.0, *, axes=None):
     """Second differences, summed over axes; see `scipy.ndimage.laplace`."""
 
     def one(x, axis, output, mode):
-        return correlate1d(x, [1, -2, 1], axis, output, mode, cval)
+        return correlate1d(x, _CURVATURE, axis, output, mode, cval)
 
     return _summed("laplace", as_array(input), output, axes, mode, one)
 
@@ -243,17 +259,15 @@ def _correlate(op, input, weights, output, mode, cval, origin, axes):
     if not isinstance(mode, str):
         raise RuntimeError(f"{op}: mode: A sequence of modes is not supported, got {mode!r}")
     mode, x = check_mode(op, mode), readable(op, x)
-    taps = np.argwhere(abs(weights) > _EPSILON)
-    if not len(taps) or not x.ndim:
-        output[...] = 0 if not len(taps) else x * weights
+    window, fill = window_of(weights), float(cval)
+    terms = window.terms
+    if not len(terms.in_double) or not x.ndim:
+        output[...] = x * weights if len(terms.in_double) else 0
         return output
-    values = weights[tuple(taps.T)]
-    use_single = single(x.dtype, output.dtype, values, float(cval))
-    if use_single and len(taps) == weights.size:
-        if run_separable(x, output, weights, before, mode, float(cval)):
-            return output
-    return run_window(x, output, "sum", weights.shape, before, mode, float(cval), taps, values,
-                      use_single)
+    use_single = single(x.dtype, output.dtype, terms, fill)
+    if use_single and window.parts and run_separable(x, output, window.parts, before, mode, fill):
+        return output
+    return run_large(x, output, weights, before, mode, fill, window, use_single)
 
 
 def uniform_filter1d(input, size, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):

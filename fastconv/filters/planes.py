@@ -8,7 +8,8 @@ import numpy as np
 
 from .._engine.filters import TYPES
 from ._arguments import as_array, readable
-from ._passes import run_window, single
+from ._passes import run_large, single
+from ._weights import Window
 
 _MODES = ("full", "same", "valid")
 _BOUNDARIES = {"fill": "constant", "wrap": "wrap", "circular": "wrap", "symm": "reflect",
@@ -124,11 +125,10 @@ def _fill(op, value, dtype):
 
 def _combined(op, x, kernel, out, before, border, fill):
     """Fill `out` in the engine."""
-    taps = np.argwhere(np.ones(kernel.shape, bool))
-    weights, fill = kernel.ravel().astype(np.float64), float(fill)
-    use_single = single(x.dtype, out.dtype, weights, fill)
-    return run_window(readable(op, x), out, "sum", kernel.shape, before, border, fill, taps,
-                      weights, use_single)
+    weights, fill = kernel.astype(np.float64), float(fill)
+    window = Window(weights, np.ones(kernel.shape, bool))
+    use_single = single(x.dtype, out.dtype, window.terms, fill)
+    return run_large(readable(op, x), out, weights, before, border, fill, window, use_single)
 
 
 def _by_parts(op, x, kernel, shape, before, border, fill):

@@ -16,7 +16,8 @@ from ._arguments import (
     spread,
     window_starts,
 )
-from ._passes import run_passes, run_window
+from ._passes import run_passes, run_windows
+from ._weights import Window
 
 
 def _real(op, input):
@@ -98,12 +99,12 @@ def _footprint(op, x, footprint, structure, output, mode, cval, origins, axes, w
     footprint, spread_origins = spread(op, "footprint", footprint, origins, axes, x.ndim)
     offsets = offsets.reshape(footprint.shape)
     before = window_starts(op, spread_origins, footprint.shape)
-    taps = np.argwhere(footprint)
-    return run_window(
-        readable(op, x), output, "upper" if which == "max" else "lower", footprint.shape, before,
-        check_mode(op, mode), cval, taps, offsets[tuple(taps.T)],
+    run_windows(
+        readable(op, x), [output], "upper" if which == "max" else "lower", footprint.shape, before,
+        check_mode(op, mode), cval, [Window(offsets, footprint)],
         structure is None and x.dtype == output.dtype == np.float32,
     )  # fmt: skip
+    return output
 
 
 def maximum_filter(input, size=None, footprint=None, output=None, mode="reflect", cval=0.0,

@@ -37,7 +37,8 @@ class Activation(NamedTuple):
     """An activation the engine can fuse: its kind and at most two numbers.
 
     ``clip`` keeps its bounds in `alpha` (low) and `beta` (high), ``leaky_relu`` its slope for
-    negative input in `alpha`; the other kinds use neither.
+    negative input in `alpha`, ``scaled_hardswish`` the factor and the offset behind it in both;
+    the other kinds use neither.
     """
 
     kind: str
@@ -57,7 +58,11 @@ ACTIVATIONS = {
 }
 
 # Activations written as a tuple: name -> the numbers that follow it.
-ACTIVATION_NUMBERS = {"leaky_relu": ("slope",), "clip": ("low", "high")}
+ACTIVATION_NUMBERS = {
+    "leaky_relu": ("slope",),
+    "clip": ("low", "high"),
+    "scaled_hardswish": ("scale", "shift"),  # for graphs, which find it in networks
+}
 
 
 def is_sequence(value):
@@ -211,6 +216,7 @@ def parse_activation(op, activation):
     activation : None, str or tuple
         None, one of the names in `ACTIVATIONS`, ``("leaky_relu", slope)`` or
         ``("clip", low, high)``; bounds may be infinite. ``"leaky_relu"`` alone has slope 0.01.
+        ``("scaled_hardswish", scale, shift)`` is hardswish times scale plus shift.
     """
     if activation is None:
         return Activation("none")
@@ -228,6 +234,9 @@ def parse_activation(op, activation):
     raise (ValueError if isinstance(activation, (str, tuple, list)) else TypeError)(message)
 
 
+_MEANINGS = {"leaky_relu": "slope", "clip": "bound", "scaled_hardswish": "number"}
+
+
 def _activation_with_numbers(op, name, numbers):
     wanted = f'("{name}", {", ".join(ACTIVATION_NUMBERS[name])})'
     message = f"{op}: activation must be {wanted}, got {short_repr((name, *numbers))}"
@@ -240,7 +249,7 @@ def _activation_with_numbers(op, name, numbers):
     except OverflowError:
         raise ValueError(f"{message}; too large for a float") from None
     if math.isnan(alpha) or math.isnan(beta):
-        raise ValueError(f"{message}; NaN is no {'slope' if name == 'leaky_relu' else 'bound'}")
+        raise ValueError(f"{message}; NaN is no {_MEANINGS[name]}")
     if name == "clip" and alpha > beta:
         raise ValueError(f"{message}; low must not exceed high")
     return Activation(name, alpha, beta)

@@ -224,6 +224,11 @@ class PreparedConv:
         return convolve(self._op, x, self._weight, self._bias, residual, out, self._precision,
                          self._arguments, self._packed)
 
+    def explain(self, x):
+        """Return the `Plan` by which it convolves arrays of x's shape and memory order."""
+        return plan_call(self._op, x, self._weight, None, None,
+                         self._precision or get_precision(), self._arguments).explain()
+
 
 def explain_conv2d(x_shape, weight_shape, bias=False, stride=1, padding=0, dilation=1, groups=1, *,
                    layout="NCHW", algorithm="auto", precision=None, dtype=np.float32):

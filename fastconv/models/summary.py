@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv import nn
-from fastconv.models._calls import intercept
 from fastconv.models._tracing import Field, Step, Traced, find_rule, traced, widest
+from fastconv.nn.intercept import intercept
 from fastconv.nn.module import ParameterLayer
 
 

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv.graph.executor import Executor
+from fastconv.graph.executor import Executor, Profiled
 from fastconv.graph.ir import GraphError, Value
 from fastconv.graph.passes import optimise
+from fastconv.graph.results import own
 
 from .errors import ModelError
 from .feeds import arrange
@@ -60,6 +61,13 @@ class Timing(NamedTuple):
     native : bool
         Whether fastconv has code for it; the `onnx` package's reference runs the others.
     seconds : float
+    node : graph.ir.Node
+    inputs, outputs : tuple of tuple of int
+        The shapes of what it has read and made; () for what is missing, or no array.
+    bytes : int
+        Of all these arrays.
+    algorithm : str
+        Of convolutions, "" elsewhere.
     """
 
     name: str
@@ -67,6 +75,11 @@ class Timing(NamedTuple):
     activation: Any
     native: bool
     seconds: float
+    node: Any
+    inputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[int, ...], ...]
+    bytes: int
+    algorithm: str
 
 
 class Model:
@@ -123,7 +136,7 @@ class Model:
         arrays = arrange(self.name, inputs, feeds)
         with self._named_errors():
             results = executor.run(arrays)
-        return [_own(result, arrays) for result in results]
+        return [own(result, arrays) for result in results]
 
     def profile(self, feeds: Mapping[str, Any], rounds: int = 10) -> list[Timing]:
         """Time each node that runs.
@@ -148,12 +161,10 @@ class Model:
         executor, inputs = self._for(feeds)
         arrays = arrange(self.name, inputs, feeds)
         with self._named_errors():
-            runs = [executor.profile(arrays) for _ in range(rounds + 1)][1:]
-        return [
-            Timing(node.name, node.op, node.attributes.get("activation"),
-                   operation.kernel is not None, min(run[at][1] for run in runs))
-            for at, (operation, _) in enumerate(runs[0]) for node in (operation.node,)
-        ]
+            first = executor.profile(arrays, _timing)
+            runs = [executor.profile(arrays, lambda step: step.seconds) for _ in range(rounds)]
+        fastest = map(min, zip(*runs, strict=True))
+        return [timing._replace(seconds=s) for timing, s in zip(first, fastest, strict=True)]
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -176,12 +187,18 @@ class Model:
         return f"Model({self.name!r}: {self.inputs} -> {self.outputs})"
 
 
-def _own(result: Any, inputs: list[Any]) -> Any:
-    """A result as the caller may keep and change it: no view of constants or of what was fed."""
-    if not isinstance(result, np.ndarray):
-        return result
-    whole = result.flags.c_contiguous and result.flags.writeable
-    if whole and not any(isinstance(x, np.ndarray) and np.may_share_memory(result, x)
-                         for x in inputs):
-        return result
-    return np.array(result, order="C")
+def _timing(step: Profiled) -> Timing:
+    """What a first run says of a step; its time does not count yet."""
+    operation, node = step.operation, step.operation.node
+    arrays = [x for x in (*step.inputs, *step.outputs) if isinstance(x, np.ndarray)]
+    explain = getattr(operation.kernel, "explain", None)
+    plan = explain(step.inputs[0]) if explain else None
+    return Timing(
+        node.name, node.op, node.attributes.get("activation"), operation.kernel is not None,
+        step.seconds, node, tuple(map(_shape, step.inputs)), tuple(map(_shape, step.outputs)),
+        sum(x.nbytes for x in arrays), f"{plan.algorithm} {plan.form}" if plan else "",
+    )
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return x.shape if isinstance(x, np.ndarray) else ()

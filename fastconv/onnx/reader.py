@@ -1,7 +1,7 @@
 """From a file or bytes to a checked `Graph`.
 
-    path or bytes -> ModelProto, external data from the model's folder only
-                  -> functions inlined
+    path or bytes -> ModelProto without large weights, which stay in the file
+                  -> external data from the model's folder only, functions inlined
                   -> a skeleton: the same model, large weights as typed inputs -> checked, inferred
                   -> Graph: names become Values, weights and Constant nodes their constants
 
@@ -11,13 +11,13 @@ hundreds of megabytes of weights. Whatever `onnx` raises about a file becomes a 
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from fastconv.graph.ir import Graph, Node, Value
 
 from .errors import ModelError, library
 from .evaluator import Evaluator
+from .weights import Weights, split
 
 __all__ = ["OLDEST_OPSET", "read"]
 
@@ -61,15 +62,15 @@ def read(source: str | os.PathLike[str] | bytes, name: str, fed: frozenset[str] 
         changed since, or needs some that nobody here can run.
     """
     onnx = library()
-    with _errors_of(name):
-        proto = _parse(onnx, source, name)
+    with _errors_of(name), _opened(source, name) as (file, folder):
+        proto, weights = _parse(onnx, file, folder, name)
         proto = _inline(onnx, proto)
         opsets = _opsets(onnx, proto, name)
         skeleton = _skeleton(onnx, proto)
         types = _check_and_infer(onnx, skeleton)
         defaults = {t.name for t in proto.graph.initializer}
         optional = frozenset(i.name for i in proto.graph.input) & defaults
-        graph = _Reader(onnx, opsets, types, name).graph(proto.graph, {}, fed)
+        graph = _Reader(onnx, opsets, types, name, weights).graph(proto.graph, {}, fed)
         graph.check()
         metadata = {entry.key: entry.value for entry in proto.metadata_props}
     return graph, metadata, optional
@@ -89,29 +90,60 @@ def _errors_of(name: str) -> Iterator[None]:
         raise ModelError(f"{name}: {first}") from error
 
 
-def _parse(onnx: Any, source: str | os.PathLike[str] | bytes, name: str) -> Any:
-    """Parse the file and take in its external data."""
+@contextmanager
+def _opened(
+    source: str | os.PathLike[str] | bytes, name: str
+) -> Iterator[tuple[BinaryIO, str | None]]:
+    """The model as an open file, and the folder of its external data."""
     if isinstance(source, bytes):
-        content, folder = source, None
-    else:
-        try:
-            content, folder = Path(source).read_bytes(), Path(source).resolve().parent
-        except OSError as error:
-            raise ModelError(f"{name}: cannot be read ({error.strerror})") from error
+        yield io.BytesIO(source), None
+        return
+    try:
+        file = open(source, "rb")
+    except OSError as error:
+        raise ModelError(f"{name}: cannot be read ({error.strerror})") from error
+    with file:
+        yield file, os.path.dirname(os.path.realpath(source))
+
+
+def _parse(onnx: Any, file: BinaryIO, folder: str | None, name: str) -> tuple[Any, Weights]:
+    """Parse the file, large weights and external data of initialisers aside."""
+    size = file.seek(0, os.SEEK_END)
+    content, slices = split(file, size)
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(content)
     except Exception as error:
-        raise ModelError(
-            f"{name}: is no ONNX file, or a truncated one ({len(content)} bytes)"
-        ) from error
+        raise ModelError(f"{name}: is no ONNX file, or a truncated one ({size} bytes)") from error
     if not proto.HasField("graph"):
-        raise ModelError(f"{name}: holds no graph ({len(content)} bytes)")
-    if folder is not None:
-        onnx.external_data_helper.load_external_data_for_model(proto, str(folder))
-    elif any(map(onnx.external_data_helper.uses_external_data, proto.graph.initializer)):
-        raise ModelError(f"{name}: its weights lie in other files; load it by its path")
-    return proto
+        raise ModelError(f"{name}: holds no graph ({size} bytes)")
+    weights = proto.graph.initializer
+    places = zip(weights, slices, strict=True) if slices else ()
+    found = {tensor.name: place for tensor, place in places if place is not None}
+    for tensor in _external(onnx, proto):
+        if folder is None:
+            raise ModelError(f"{name}: its weights lie in other files; load it by its path")
+        onnx.external_data_helper.load_external_data_for_tensor(tensor, folder)
+    return proto, Weights(file, folder, found)
+
+
+def _external(onnx: Any, proto: Any) -> Iterator[Any]:
+    """The tensors with external data, without the large weights, which are read one by one."""
+    external = onnx.external_data_helper.uses_external_data
+    for tensor in proto.graph.initializer:
+        if external(tensor) and math.prod(tensor.dims) <= SMALL:
+            yield tensor
+    nodes = [*proto.graph.node, *(node for function in proto.functions for node in function.node)]
+    yield from filter(external, _tensors_inside(nodes))
+
+
+def _tensors_inside(nodes: Iterable[Any]) -> Iterator[Any]:
+    """The tensors among the attributes of nodes and of the nodes in their subgraphs."""
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for graph in (attribute.g, *attribute.graphs):
+            yield from graph.initializer
+            yield from _tensors_inside(graph.node)
 
 
 def _inline(onnx: Any, proto: Any) -> Any:
@@ -174,7 +206,7 @@ def _skeleton(onnx: Any, proto: Any) -> Any:
 
 def _check_and_infer(onnx: Any, skeleton: Any) -> dict[str, Any]:
     """Check the skeleton; return the TypeProto of every value whose type is known, by name."""
-    onnx.checker.check_model(skeleton)
+    _check(onnx, skeleton)
     try:
         graph = onnx.shape_inference.infer_shapes(skeleton, data_prop=True).graph
     except onnx.shape_inference.InferenceError as error:
@@ -185,6 +217,18 @@ def _check_and_infer(onnx: Any, skeleton: Any) -> dict[str, Any]:
     for value in (*graph.input, *graph.value_info, *graph.output):
         types[value.name] = value.type
     return types
+
+
+def _check(onnx: Any, skeleton: Any) -> None:
+    """Check the skeleton; unlike `onnx.checker`, do not mind inputs and outputs without a shape."""
+    tensors = [value.type.tensor_type for value in (*skeleton.graph.input, *skeleton.graph.output)
+               if value.type.HasField("tensor_type")]
+    shapeless = [tensor for tensor in tensors if not tensor.HasField("shape")]
+    for tensor in shapeless:
+        tensor.shape.SetInParent()
+    onnx.checker.check_model(skeleton)
+    for tensor in shapeless:
+        tensor.ClearField("shape")
 
 
 def graph_name(proto: Any) -> str:
@@ -198,8 +242,11 @@ def graph_name(proto: Any) -> str:
 class _Reader:
     """Makes Graphs of GraphProtos; knows the model's opsets and types."""
 
-    def __init__(self, onnx: Any, opsets: dict[str, int], types: dict[str, Any], name: str):
+    def __init__(
+        self, onnx: Any, opsets: dict[str, int], types: dict[str, Any], name: str, weights: Weights
+    ) -> None:
         self.onnx, self.opsets, self.types, self.name = onnx, opsets, types, name
+        self.weights = weights
 
     def graph(
         self, proto: Any, outer: Mapping[str, Value], fed: frozenset[str] = frozenset()
@@ -243,7 +290,7 @@ class _Reader:
 
     def _array(self, tensor: Any) -> np.ndarray:
         try:
-            array = self.onnx.numpy_helper.to_array(tensor)
+            array = self.weights.read(self.onnx, tensor)
         except Exception as error:
             raise ModelError(
                 f"{self.name}: the data of {tensor.name!r} do not fit its shape "

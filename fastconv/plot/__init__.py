@@ -8,7 +8,7 @@ Figures are made directly, without pyplot: nothing global changes, no window ope
     weights --filter_picture--> picture,  feature maps --map_picture--> picture
     pictures --picture_sheet--> Figure --save--> bytes of a file
     bench result --bench_chart, roofline_chart--> Figure
-    race result --race_chart--> Figure
+    race result --race_chart--> Figure,  profile of a network --profile_chart--> Figure
     networks --complexity_chart--> Figure,  training --history_chart--> Figure
 """
 
@@ -19,6 +19,7 @@ from fastconv.plot.networks import (
     history_chart,
     map_picture,
 )
+from fastconv.plot.nodes import profile_chart
 from fastconv.plot.pictures import (
     Picture,
     direction_colours,
@@ -40,6 +41,7 @@ __all__ = [
     "map_picture",
     "mosaic",
     "picture_sheet",
+    "profile_chart",
     "race_chart",
     "roofline_chart",
     "save",

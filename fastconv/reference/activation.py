@@ -107,6 +107,10 @@ def _relu6(x):
     return np.clip(x, 0, 6)
 
 
+def _scaled_hardswish(x, scale, shift):
+    return hardswish(x) * scale + shift
+
+
 # What the keyword ``activation`` of the convolutions may name.
 _ACTIVATIONS = {
     "relu": relu,
@@ -118,6 +122,7 @@ _ACTIVATIONS = {
     "silu": silu,
     "hardsigmoid": hardsigmoid,
     "hardswish": hardswish,
+    "scaled_hardswish": _scaled_hardswish,
 }
 
 

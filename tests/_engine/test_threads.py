@@ -67,6 +67,49 @@ def test_default_number_respects_affinity(fresh_python):
     assert fresh_python("-c", program, OMP_NUM_THREADS=None).stdout == "1\n"
 
 
+# ---------------------------------------------------------------- limits set from outside
+
+LIMITED = """
+import os, sys
+import numpy as np
+import fastconv
+from fastconv import filters
+from threadpoolctl import threadpool_limits
+
+def count():
+    return len(os.listdir("/proc/self/task"))
+
+fastconv.set_num_threads(int(sys.argv[1]))
+x, weight = np.ones((1, 64, 64, 64), np.float32), np.ones((64, 64, 3, 3), np.float32)
+
+def run():
+    fastconv.conv2d(x, weight, padding=1)
+    fastconv.max_pool2d(np.ones((16, 64, 64, 64), np.float32), 2)
+    filters.gaussian_filter(np.ones((1000, 1000), np.float32), 3)
+    filters.correlate(np.ones((1000, 1000), np.float32), weight[0, 0])
+
+before = count()
+for limit in ({"limits": 1}, {"limits": {"openmp": 1}}, {"limits": 1, "user_api": "openmp"}):
+    with threadpool_limits(**limit):
+        run()
+        assert fastconv.get_num_threads() == int(sys.argv[1])  # what was set is not forgotten
+limited = count() - before
+run()
+print(limited, count() - before)
+"""
+
+
+@needs_openmp
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor: nothing to limit")
+@pytest.mark.parametrize("count", [2, 5])
+def test_threadpoolctl_limits_our_threads(count, fresh_python):
+    """One thread starts no other; what was set with set_num_threads holds again afterwards."""
+    pytest.importorskip("threadpoolctl", reason="needs threadpoolctl: pip install threadpoolctl")
+    done = fresh_python("-c", LIMITED, str(count), OMP_NUM_THREADS=None)
+    assert (done.stdout, done.stderr) == (f"0 {count - 1}\n", "")
+
+
 # ---------------------------------------------------------------- Ctrl-C
 
 LONG_CALL = """

@@ -58,20 +58,20 @@ def test_dead_nodes_go(rng):
 def test_batch_norms_go_into_convolutions(rng, constant):
     x, a, y = map(value, "xay")
     norm = Node("BatchNormalization", [a, *(constant(3) for _ in range(4))], [y])
-    check(Graph([x], [y], [conv(constant, x, a), norm]), passes.fold_batch_norms, ["Conv"], rng)
+    check(Graph([x], [y], [conv(constant, x, a), norm]), passes.fold_scales, ["Conv"], rng)
 
 
 def test_a_convolution_that_others_read_keeps_its_weights(rng, constant):
     x, a, y = map(value, "xay")
     norm = Node("BatchNormalization", [a, *(constant(3) for _ in range(4))], [y])
     graph = Graph([x], [y, a], [conv(constant, x, a), norm])
-    check(graph, passes.fold_batch_norms, ["Conv", "BatchNormalization"], rng)
+    check(graph, passes.fold_scales, ["Conv", "ScaleShift"], rng)
 
 
 def test_constants_go_into_the_bias(rng, constant):
     x, a, y = map(value, "xay")
     nodes = [conv(constant, x, a), Node("Add", [constant(3, 1, 1), a], [y])]
-    check(Graph([x], [y], nodes), passes.fold_biases, ["Conv"], rng)
+    check(Graph([x], [y], nodes), passes.fold_scales, ["Conv"], rng)
 
 
 def test_constants_go_into_the_bias_behind_a_residual(rng, constant):
@@ -79,14 +79,171 @@ def test_constants_go_into_the_bias_behind_a_residual(rng, constant):
     nodes = [conv(constant, x, a), Node("Add", [a, x], [b]), Node("Add", [b, constant(1)], [y])]
     graph = Graph([x], [y], nodes)
     check(graph, passes.fuse_residuals, ["Conv", "Add"], rng)
-    check(graph, passes.fold_biases, ["Conv"], rng)
+    check(graph, passes.fold_scales, ["Conv"], rng)
 
+
+def test_residuals_are_not_scaled_with_the_weights(rng, constant):
+    x, a, b, y = map(value, "xaby")
+    nodes = [conv(constant, x, a), Node("Add", [a, x], [b]),
+             Node("Mul", [b, constant(3, 1, 1)], [y])]
+    graph = Graph([x], [y], nodes)
+    check(graph, passes.fuse_residuals, ["Conv", "Mul"], rng)
+    check(graph, passes.fold_scales, ["Conv", "ScaleShift"], rng)
+
+
+SCALES = {
+    "by a number": lambda x, c, y: Node("Mul", [Value("2", constant=np.float32([2])), x], [y]),
+    "of channels": lambda x, c, y: Node("Mul", [x, c(3, 1, 1)], [y]),
+    "divided": lambda x, c, y: Node("Div", [x, c(1, 3, 1, 1)], [y]),
+    "subtracted": lambda x, c, y: Node("Sub", [x, c(3, 1, 1)], [y]),
+    "subtracted from": lambda x, c, y: Node("Sub", [c(3, 1, 1), x], [y]),
+}
+
+
+@pytest.mark.parametrize("spelling", SCALES)
+@pytest.mark.parametrize("op, groups", [("Conv", 1), ("ConvTranspose", 1), ("ConvTranspose", 3)])
+def test_scales_go_into_weights(rng, constant, spelling, op, groups):
+    x, a, y = map(value, "xay")
+    attributes = {"pads": (1, 1, 1, 1), "group": groups}
+    before = Node(op, [x, constant(3, 3 // groups, 3, 3)], [a], attributes)
+    graph = Graph([x], [y], [before, SCALES[spelling](a, constant, y)])
+    check(graph, passes.fold_scales, [op], rng)
+
+
+def test_scales_join(rng, constant):
+    x, a, b, c, y = map(value, "xabcy")
+    nodes = [Node("Mul", [x, constant(3, 1, 1)], [a]), Node("Add", [a, constant(1)], [b]),
+             Node("BatchNormalization", [b, *(constant(3) for _ in range(4))], [c]),
+             Node("Relu", [c], [y])]
+    graph = Graph([x], [y], nodes)
+    check(graph, passes.fold_scales, ["ScaleShift", "Relu"], rng)
+    check(graph, passes.fuse_activations, ["ScaleShift"], rng)
+
+
+def test_multiplications_by_one_go(rng):
+    x, a, y = map(value, "xay")
+    nodes = [Node("Mul", [x, number(1)], [a]), Node("Relu", [a], [y])]
+    check(Graph([x], [y], nodes), passes.fold_scales, ["Relu"], rng)
+
+
+@pytest.mark.parametrize("shape, sizes", [((1, 1, 1, 1, 1), SHAPE), ((1,), None)])
+def test_constants_that_may_add_axes_stay(rng, constant, shape, sizes):
+    x, y = value("x"), value("y")
+    x.shape = sizes
+    check(Graph([x], [y], [Node("Mul", [x, constant(*shape)], [y])]), passes.fold_scales, ["Mul"],
+          rng)
+
+
+def test_constants_that_add_channels_stay(rng, constant):
+    x, m, y = map(value, "xmy")
+    m.shape = (1, 1, 6, 5)
+    nodes = [Node("ReduceMean", [x], [m], {"axes": (1,)}), Node("Mul", [m, constant(3, 1, 1)], [y])]
+    check(Graph([x], [y], nodes), passes.fold_scales, ["ReduceMean", "Mul"], rng)
+
+
+def test_hard_swishes_take_a_scale(rng):
+    x, a, b, y = map(value, "xaby")
+    nodes = [Node("HardSwish", [x], [a]), Node("Mul", [a, number(0.7)], [b]),
+             Node("Add", [b, number(-0.2)], [y])]
+    graph = Graph([x], [y], nodes)
+    check(graph, passes.fold_scales, ["HardSwish", "ScaleShift"], rng)
+    check(graph, passes.scale_activations, ["HardSwish"], rng)
+
+
+def test_unread_masks_do_not_keep_dropouts(rng):
+    x, a, mask, y = map(value, "xamy")
+    nodes = [Node("Dropout", [x], [a, mask], version=9), Node("Relu", [a], [y])]
+    graph = Graph([x], [y], nodes)
+    passes.remove_identities(graph)
+    assert [node.op for node in graph.nodes] == ["Relu"]
+
+
+def test_read_masks_keep_dropouts():
+    x, a, mask, y = map(value, "xamy")
+    graph = Graph([x], [a, mask], [Node("Dropout", [x], [a, mask], version=9)])
+    passes.remove_identities(graph)
+    assert [node.op for node in graph.nodes] == ["Dropout"]
+
+
+def test_rows_go_into_products(rng, constant):
+    x, a, b, y = map(value, "xaby")
+    nodes = [Node("MatMul", [x, constant(5, 4)], [a]), Node("Add", [constant(4), a], [b]),
+             Node("Relu", [b], [y])]
+    graph = Graph([x], [y], nodes)
+    check(graph, passes.fuse_rows, ["MatMul", "Relu"], rng)
+    check(graph, passes.fuse_activations, ["MatMul"], rng)
+
+
+def test_sums_of_two_are_additions(rng):
+    x, a, y = map(value, "xay")
+    nodes = [Node("Relu", [x], [a]), Node("Sum", [a, x], [y])]
+    check(Graph([x], [y], nodes), passes.recognise_sums, ["Relu", "Add"], rng)
+
+
+def test_products_with_their_sigmoid_are_recognised(rng):
+    x, a, y = map(value, "xay")
+    nodes = [Node("Sigmoid", [x], [a]), Node("Mul", [a, x], [y])]
+    check(Graph([x], [y], nodes), passes.recognise_silu, ["Silu"], rng)
+
+
+def standard(x, y, axes):
+    """Nodes for (x - mean) / sqrt(variance + eps), and the axes that are left."""
+    m, d, q, v, w, s = map(value, "mdqvws")
+    keep = {"axes": axes}
+    return [Node("ReduceMean", [x], [m], keep), Node("Sub", [x, m], [d]),
+            Node("Pow", [d, number(2)], [q]), Node("ReduceMean", [q], [v], keep),
+            Node("Add", [v, number(1e-3)], [w]), Node("Sqrt", [w], [s]),
+            Node("Div", [d, s], [y])]
+
+
+@pytest.mark.parametrize("axes, op, table", [
+    ((2, 3), "InstanceNormalization", (1, 3, 1, 1)), ((-1,), "LayerNormalization", (5,)),
+])
+def test_normalisations_are_recognised(rng, constant, axes, op, table):
+    x, a, b, y = map(value, "xaby")
+    nodes = [*standard(x, a, axes), Node("Mul", [a, constant(*table)], [b]),
+             Node("Add", [b, constant(*table)], [y])]
+    check(Graph([x], [y], nodes), passes.recognise_normalisations, [op], rng)
+
+
+def test_normalisations_along_other_axes_stay(rng):
+    x, y = value("x"), value("y")
+    nodes = standard(x, y, (1, 2))
+    check(Graph([x], [y], nodes), passes.recognise_normalisations,
+          [node.op for node in nodes], rng)
+
+
+def test_means_of_another_array_are_no_normalisation(rng):
+    x, z, y = map(value, "xzy")
+    nodes = [Node("Relu", [x], [z]), *standard(x, y, (2, 3))]
+    nodes[1].inputs = [z]
+    check(Graph([x], [y], nodes), passes.recognise_normalisations,
+          [node.op for node in nodes], rng)
+
+
+def test_shuffles_are_recognised(rng):
+    x, a, b, y = map(value, "xaby")
+    a.shape, b.shape = (1, 3, 1, 6, 5), (1, 1, 3, 6, 5)
+    sizes = [Value("s", constant=np.array(v.shape)) for v in (a, x)]
+    nodes = [Node("Reshape", [x, sizes[0]], [a]),
+             Node("Transpose", [a], [b], {"perm": (0, 2, 1, 3, 4)}),
+             Node("Reshape", [b, sizes[1]], [y])]
+    check(Graph([x], [y], nodes), passes.recognise_shuffles, ["Gather"], rng)
+
+
+def test_gates_take_what_is_added_behind_them(rng):
+    x, m, g, a, y = map(value, "xmgay")
+    m.shape = g.shape = (1, 3, 1, 1)
+    nodes = [Node("GlobalAveragePool", [x], [m]), Node("HardSigmoid", [m], [g]),
+             Node("Mul", [x, g], [a]), Node("Add", [x, a], [y])]
+    check(Graph([x], [y], nodes), passes.recognise_gates,
+          ["GlobalAveragePool", "HardSigmoid", "Add", "Mul"], rng)
 
 @pytest.mark.parametrize("shape", [(5,), (1, 3, 6, 1)])
 def test_constants_for_pixels_stay(rng, constant, shape):
     x, a, y = map(value, "xay")
     nodes = [conv(constant, x, a), Node("Add", [a, constant(*shape)], [y])]
-    check(Graph([x], [y], nodes), passes.fold_biases, ["Conv", "Add"], rng)
+    check(Graph([x], [y], nodes), passes.fold_scales, ["Conv", "Add"], rng)
 
 
 def number(of):
@@ -174,11 +331,28 @@ def test_a_residual_made_later_is_waited_for(rng, constant):
     check(Graph([x], [y], nodes), passes.fuse_residuals, ["Sigmoid", "Conv"], rng)
 
 
-def test_unknown_sizes_are_not_added_in_the_store(rng, constant):
+def test_unknown_sizes_are_looked_at_when_the_store_adds(rng, constant):
     x, a, y = map(value, "xay")
     a.shape = (1, 3, None, None)
     nodes = [conv(constant, x, a), Node("Add", [a, x], [y])]
-    check(Graph([x], [y], nodes), passes.fuse_residuals, ["Conv", "Add"], rng)
+    check(Graph([x], [y], nodes), passes.fuse_residuals, ["Conv"], rng)
+
+
+def test_residuals_that_broadcast_are_added_behind(rng, constant):
+    x, m, a, b, y = map(value, "xmaby")
+    m.shape = a.shape = (1, 3, None, None)
+    nodes = [Node("GlobalAveragePool", [x], [m]), conv(constant, m, a), Node("Add", [a, x], [b]),
+             Node("Relu", [b], [y])]
+    graph = Graph([x], [y], nodes)
+    check(graph, passes.fuse_residuals, ["GlobalAveragePool", "Conv", "Relu"], rng)
+    check(graph, passes.fuse_activations, ["GlobalAveragePool", "Conv"], rng)
+
+
+def test_residuals_of_another_size_stay(rng, constant):
+    x, m, a, y = map(value, "xmay")
+    m.shape = a.shape = (1, 3, 1, 1)
+    nodes = [Node("GlobalAveragePool", [x], [m]), conv(constant, m, a), Node("Add", [a, x], [y])]
+    check(Graph([x], [y], nodes), passes.fuse_residuals, ["GlobalAveragePool", "Conv", "Add"], rng)
 
 
 def test_broken_graphs_are_refused():

@@ -46,6 +46,8 @@ FC_NOINLINE vec activate_general(vec x, const fc_epilogue *e) {
     case FC_ACT_SILU: return silu_vec(x);
     case FC_ACT_HARDSIGMOID: return hardsigmoid_vec(x);
     case FC_ACT_HARDSWISH: return x * hardsigmoid_vec(x);
+    case FC_ACT_SCALED_HARDSWISH:
+        return x * hardsigmoid_vec(x) * (real)e->alpha + (real)e->beta;
     default: return x;
     }
 }

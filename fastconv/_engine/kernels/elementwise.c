@@ -1,4 +1,5 @@
-/* Elementwise operations and reductions along one axis: map, softmax, local response normalisation.
+/* Elementwise operations and reductions along one axis: map, binary, weigh, pick, softmax, local response
+ * normalisation.
  *
  * Every element goes through the same vector body whatever its place, its strides and the direction
  * the vectors run in, so neither layout nor blocking changes a bit. Lines are summed in FC_LANES
@@ -95,6 +96,90 @@ static void map(const fc_map_args *a) {
     else if (affine && !sloped && a->activation == FC_ACT_NONE) map_rows(1, 0, a, &none);
     else if (!affine && sloped && a->activation == FC_ACT_NONE) map_rows(0, 1, a, &none);
     else map_rows(affine, sloped, a, &e);
+}
+
+/* One vector of an operand, which may be the same element in all lanes. */
+FC_INLINE vec operand(const char *p, ptrdiff_t step, ptrdiff_t count) {
+    return step ? load_strided(p, step, count) : splat(*(const real *)p);
+}
+
+FC_INLINE vec combine(const int op, vec x, vec y) {
+    switch (op) {
+    case FC_ADD: return x + y;
+    case FC_SUB: return x - y;
+    case FC_MUL: return x * y;
+    default: return x / y;
+    }
+}
+
+/* Where op is a constant, and whether an operand is the same along a row, so is the loop. */
+FC_INLINE void binary_row(const int op, const int x_same, const int y_same, const real *x,
+                          const real *y, real *out, ptrdiff_t cols) {
+    ptrdiff_t c = 0;
+    for (; c + FC_LANES <= cols; c += FC_LANES)
+        store(out + c, combine(op, x_same ? splat(*x) : load(x + c),
+                               y_same ? splat(*y) : load(y + c)));
+    if (c < cols)
+        store_upto(out + c, combine(op, x_same ? splat(*x) : load_upto(x + c, cols - c),
+                                    y_same ? splat(*y) : load_upto(y + c, cols - c)), cols - c);
+}
+
+FC_INLINE void binary_rows(const int op, const fc_binary_args *a) {
+    const ptrdiff_t element = sizeof(real);
+    const int x_plain = a->x_col == element, y_plain = a->y_col == element;
+    const int plain = a->out_col == element && (x_plain || !a->x_col) && (y_plain || !a->y_col);
+    for (ptrdiff_t r = 0; r < a->rows; r++) {
+        const char *x = a->x + r * a->x_row, *y = a->y + r * a->y_row;
+        char *out = a->out + r * a->out_row;
+        const real *xs = (const real *)x, *ys = (const real *)y;
+        if (plain && x_plain && y_plain) binary_row(op, 0, 0, xs, ys, (real *)out, a->cols);
+        else if (plain && x_plain) binary_row(op, 0, 1, xs, ys, (real *)out, a->cols);
+        else if (plain && y_plain) binary_row(op, 1, 0, xs, ys, (real *)out, a->cols);
+        else
+            for (ptrdiff_t c = 0; c < a->cols; c += FC_LANES) {
+                const ptrdiff_t left = a->cols - c;
+                const vec v = combine(op, operand(x + c * a->x_col, a->x_col, left),
+                                      operand(y + c * a->y_col, a->y_col, left));
+                store_strided(out + c * a->out_col, a->out_col, v, left);
+            }
+    }
+}
+
+static void binary(const fc_binary_args *a) {
+    switch (a->op) {
+    case FC_ADD: binary_rows(FC_ADD, a); break;
+    case FC_SUB: binary_rows(FC_SUB, a); break;
+    case FC_MUL: binary_rows(FC_MUL, a); break;
+    default: binary_rows(FC_DIV, a);
+    }
+}
+
+FC_INLINE void weigh_lines(const int taps, const fc_weigh_args *a) {
+    for (ptrdiff_t c = 0; c < a->count; c += FC_LANES) {
+        const ptrdiff_t left = a->count - c;
+        vec sum = splat(0);
+        for (int t = 0; t < taps; t++) {
+            const vec v = load_upto((const real *)(a->x + a->offset[t]) + c, left);
+            sum = t ? sum + v * (real)a->weight[t] : v * (real)a->weight[t];
+        }
+        store_upto((real *)a->out + c, sum, left);
+    }
+}
+
+static void weigh(const fc_weigh_args *a) {
+    switch (a->taps) {
+    case 1: weigh_lines(1, a); break;
+    case 2: weigh_lines(2, a); break;
+    default: weigh_lines(a->taps, a);
+    }
+}
+
+static void pick(const fc_pick_args *a) {
+    for (ptrdiff_t r = 0; r < a->rows; r++) {
+        const real *x = (const real *)(a->x + r * a->x_row);
+        real *out = (real *)(a->out + r * a->out_row);
+        for (ptrdiff_t c = 0; c < a->cols; c++) out[c] = x[a->index[c]];
+    }
 }
 
 /* All ones in the first `count` lanes. */
@@ -237,4 +322,4 @@ static void lrn_across(const fc_lrn_args *a) {
 }
 
 const fc_elementwise_kernels FC_TABLE(elementwise) = {
-    FC_LANES, map, softmax_along, softmax_across, lrn_along, lrn_across};
+    FC_LANES, map, binary, weigh, pick, softmax_along, softmax_across, lrn_along, lrn_across};

@@ -1,4 +1,5 @@
-/* Arguments and table of the elementwise kernels: map, softmax, local response normalisation.
+/* Arguments and table of the elementwise kernels: map, binary, weigh, pick, softmax, local response
+ * normalisation.
  * Strides are bytes and may have any sign; pointers are aligned to the element. */
 #ifndef FC_ELEMENTWISE_H
 #define FC_ELEMENTWISE_H
@@ -21,6 +22,39 @@ typedef struct {
     int activation;
     double alpha, beta;
 } fc_map_args;
+
+/* binary: a block of rows x cols elements, x op y. Any step may be 0. */
+typedef enum { FC_ADD, FC_SUB, FC_MUL, FC_DIV } fc_binary_op;
+
+typedef struct {
+    const char *x, *y;
+    ptrdiff_t x_row, x_col, y_row, y_col;
+    char *out;
+    ptrdiff_t out_row, out_col;
+    ptrdiff_t rows, cols;
+    int op;
+} fc_binary_args;
+
+/* weigh: out = the sum of `taps` lines of `count` contiguous elements, line t at x + offset[t], each
+ * times its weight. */
+typedef struct {
+    const char *x;
+    const ptrdiff_t *offset;
+    const double *weight;
+    int taps;
+    char *out;
+    ptrdiff_t count;
+} fc_weigh_args;
+
+/* pick: out[r][c] = x[r][index[c]] for rows of contiguous elements. */
+typedef struct {
+    const char *x;
+    ptrdiff_t x_row;
+    const ptrdiff_t *index;
+    char *out;
+    ptrdiff_t out_row;
+    ptrdiff_t rows, cols;
+} fc_pick_args;
 
 /* softmax: `lines` independent lines of `length` elements; logarithm asks for log-softmax. out may
  * be x. */
@@ -56,6 +90,9 @@ typedef struct {
 typedef struct {
     int lanes;
     void (*map)(const fc_map_args *);
+    void (*binary)(const fc_binary_args *);
+    void (*weigh)(const fc_weigh_args *);
+    void (*pick)(const fc_pick_args *);
     void (*softmax_along)(const fc_softmax_args *);
     void (*softmax_across)(const fc_softmax_args *);
     void (*lrn_along)(const fc_lrn_args *);

@@ -28,7 +28,21 @@ typedef struct {
     ptrdiff_t terms, length;
     double divisor;          /* BOX */
     char *out;               /* `length` elements; may be line[0] */
+    int streams;             /* past the caches: what is written is not read again soon */
 } fc_filter_args;
+
+/* Rows of a result that are summed at once: what is loaded for one serves the others. */
+enum { FC_WINDOW_ROWS = 4 };
+
+/* All elements under a window weighed and added, from the first on; `rows` results, of which each
+ * is one row below the one before. */
+typedef struct {
+    const char *const *line; /* by plane, row_taps + rows - 1 each: where a row's window begins */
+    const char *weight;      /* planes x row_taps x col_taps */
+    ptrdiff_t planes, row_taps, col_taps, length;
+    char *out[FC_WINDOW_ROWS];
+    int streams;
+} fc_window_args;
 
 typedef enum {
     FC_BOOL, FC_INT8, FC_UINT8, FC_INT16, FC_UINT16, FC_INT32, FC_UINT32, FC_INT64, FC_UINT64,
@@ -37,12 +51,15 @@ typedef enum {
 } fc_element_type;
 
 /* combine: whether something out of the ordinary came out: a sum that is not finite, or a NaN.
+ * window: weighted sums of `rows` rows at once, by rows - 1; row_taps must be `rows` or more. Tells
+ *     of sums that are not finite.
  * extend: fill a line's margins; element p becomes the one at before + source[p], or `fill` where
  *     source[p] is negative. The elements from `before` on are there already.
  * load, store: `count` elements, `step` bytes apart; floats become integers by truncation, and what
  *     an integer of up to 32 bits cannot hold loses its upper bits. */
 typedef struct {
     int (*combine[FC_FILTER_OPS])(const fc_filter_args *);
+    int (*window[FC_WINDOW_ROWS])(const fc_window_args *);
     void (*extend)(char *line, ptrdiff_t before, ptrdiff_t length, ptrdiff_t after,
                    const ptrdiff_t *source, double fill);
     void (*fill)(char *line, ptrdiff_t count, double value);

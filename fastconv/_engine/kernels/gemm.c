@@ -75,8 +75,11 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
     }
     const real *b = (const real *)g->b;
     const char *const *pixel = g->a;
+    const char *ahead = g->ahead;
     const ptrdiff_t offset = g->offset, depth = g->depth;
     for (ptrdiff_t tap = 0; tap < g->taps; tap++, pixel += g->a_step) {
+        for (ptrdiff_t line = 0; line < g->ahead_lines; line++, ahead += FC_CACHE_LINE)
+            __builtin_prefetch(ahead);
         const real *a[MAX_ROWS];
         FC_UNROLL for (int i = 0; i < rows; i++) a[i] = (const real *)(pixel[i] + offset) + depth;
         /* Up to zero: no register holds the bound, which 12 rows have none left for. */

@@ -22,6 +22,7 @@ typedef enum {
     FC_ACT_SILU,
     FC_ACT_HARDSIGMOID,
     FC_ACT_HARDSWISH,
+    FC_ACT_SCALED_HARDSWISH, /* alpha = factor behind it, beta = what is added behind that */
     FC_ACT_COUNT
 } fc_activation;
 
@@ -49,12 +50,15 @@ typedef struct {
     ptrdiff_t residual_channel, residual_pixel;
 } fc_finish_args;
 
+enum { FC_CACHE_LINE = 64 };
+
 /* gemm: the register tile.
  *   c[i][j] (+)= sum over t < taps, k < depth of a[t * a_step + i][k] * b[t][k][j]
  * for i < rows <= tile_rows[vectors] and j < vectors * lanes. a points at rows of `depth`
  * contiguous elements, `offset` bytes further on; b is packed without gaps. One fresh chain of
  * taps * depth fused multiply-adds per element, added to c where accumulate is set. With `finish`
- * the sums go on through its rows(), as pixels first and following, and c stays as it was. */
+ * the sums go on through its rows(), as pixels first and following, and c stays as it was. What the
+ * caller will read soon is brought near meanwhile: from `ahead` on, so many lines for each tap. */
 typedef struct {
     int rows, vectors, accumulate;
     ptrdiff_t taps, depth;
@@ -65,6 +69,8 @@ typedef struct {
     ptrdiff_t c_row;
     const fc_finish_args *finish; /* NULL: the sums stay in c; no activation but none and relu */
     ptrdiff_t first;
+    const char *ahead;
+    ptrdiff_t ahead_lines; /* of FC_CACHE_LINE bytes, 0 where nothing is known */
 } fc_gemm_args;
 
 /* Pack weights for one panel: dst[(tap * depth + k) * width + j] = w[j * row + (k * taps + tap)],

@@ -120,6 +120,25 @@ FC_INLINE void store_upto(real *p, vec v, ptrdiff_t n) {
     else store_first(p, v, (int)n);
 }
 
+/* Past the caches, to an address on a vector's boundary: memory that nobody reads soon is not
+ * fetched before it is overwritten. end_stream() comes before other threads may look. */
+#if defined(__AVX512F__) && FC_DTYPE == 32
+FC_INLINE void stream(real *p, vec v) { _mm512_stream_ps(p, (__m512)v); }
+#elif defined(__AVX512F__)
+FC_INLINE void stream(real *p, vec v) { _mm512_stream_pd(p, (__m512d)v); }
+#elif defined(__AVX2__) && FC_DTYPE == 32
+FC_INLINE void stream(real *p, vec v) { _mm256_stream_ps(p, (__m256)v); }
+#elif defined(__AVX2__)
+FC_INLINE void stream(real *p, vec v) { _mm256_stream_pd(p, (__m256d)v); }
+#else
+FC_INLINE void stream(real *p, vec v) { store(p, v); }
+#endif
+FC_INLINE void end_stream(void) {
+#if defined(__AVX2__)
+    _mm_sfence();
+#endif
+}
+
 /* Which lanes to load: those from `first` on and before `end`, either of which may lie outside. */
 #if defined(__AVX512F__)
 typedef uint16_t lane_mask;

@@ -43,6 +43,8 @@ FC_INLINE void input_tile(const int n, const int axes, const int whole,
                           const fc_winograd_input_args *a, const char *src, ptrdiff_t left,
                           char *dst) {
     const ptrdiff_t row = a->src_row, pixel = a->src_pixel, point = a->dst_point;
+    /* V is larger than the nearer caches: ask for all its lines at once, not store by store. */
+    for (int i = 0; i < (axes == 1 ? n : n * n); i++) __builtin_prefetch(dst + i * point, 1);
     if (axes == 1) {
         vec d[MAX_POINTS];
         FC_UNROLL for (int i = 0; i < n; i++) d[i] = read(src + i * pixel, left, whole);

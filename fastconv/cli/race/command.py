@@ -1,4 +1,4 @@
-"""Run `fastconv bench --peers`: choose, line up, race layer by layer, print and write."""
+"""Run `fastconv bench --peers` and `--networks`: choose, line up, race, print and write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import fastconv
 from fastconv.cli import bench
-from fastconv.cli._common import CommandError, progress
+from fastconv.cli._common import CommandError, progress, require
 from fastconv.cli.race import lanes, report
 from fastconv.cli.race.contest import POOLS, Contest, layer_contests, pool_contests
 from fastconv.cli.race.contestants import (
@@ -20,19 +20,22 @@ from fastconv.cli.race.contestants import (
     TRAINING_PEERS,
     Contestant,
 )
+from fastconv.cli.race.networks import NetworkContest, network_contests
 from fastconv.cli.race.score import score, totals
 from fastconv.cli.race.training import STEPS, step_contests, training_contests
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Race, print the table, write what was asked for; 1 if fastconv could run no layer."""
+    if arguments.networks is not None:
+        _check_networks_options(arguments)
     if arguments.roofline:
         raise CommandError("bench: --roofline shows fastconv alone: leave --peers out")
     if arguments.training and arguments.functional:
         raise CommandError("bench: --training runs layers: leave --functional out")
     contests = _choose_contests(arguments)
     known = TRAINING_PEERS if arguments.training else PEERS
-    peers = _choose_peers(known, arguments.peers, arguments.layout)
+    peers = _choose_peers(known, arguments.peers or [], arguments.layout)
     bench.check_outputs(arguments)
     result = measure(contests, peers, arguments)
     report.show(result)
@@ -41,8 +44,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if ran else 1
 
 
-def _choose_contests(arguments: argparse.Namespace) -> list[Contest]:
-    """Make contests of the networks' layers, and of what else --shapes may name."""
+def _check_networks_options(arguments: argparse.Namespace) -> None:
+    require("fastconv bench --networks", "onnx", "onnx")
+    usual = {"functional": False, "training": False, "algorithm": "auto", "layout": "NCHW"}
+    for option, value in usual.items():
+        if getattr(arguments, option) != value:
+            raise CommandError(f"bench: --{option} is for layers, not for --networks")
+
+
+def _choose_contests(arguments: argparse.Namespace) -> list[Contest] | list[NetworkContest]:
+    """Make contests of whole networks, or of layers and of what else --shapes may name."""
+    if arguments.networks is not None:
+        networks = network_contests(arguments.networks, arguments.size, dict(arguments.shape))
+        return bench.with_text(networks, arguments.layer)
     make_layers, others, default = layer_contests, {POOLS: pool_contests}, ["race"]
     if arguments.training:
         make_layers, others = training_contests, {STEPS: step_contests}
@@ -76,14 +90,18 @@ def _choose_peers(
 
 
 def measure(
-    contests: list[Contest], peers: dict[str, Contestant], arguments: argparse.Namespace
+    contests: list[Contest] | list[NetworkContest],
+    peers: dict[str, Contestant],
+    arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     """Race every contest and return all numbers, as `--json` writes them.
 
     Times are in milliseconds, errors relative to max|y|, ratios peer over ours.
     """
     threads = arguments.threads or fastconv.get_num_threads()
-    effort = lanes.QUICK if arguments.quick else lanes.THOROUGH
+    networks = arguments.networks is not None
+    thorough = lanes.NETWORKS if networks else lanes.THOROUGH
+    effort = lanes.QUICK if arguments.quick else thorough
     how = {
         "precision": arguments.precision or fastconv.get_precision(),
         "algorithm": arguments.algorithm,
@@ -102,6 +120,7 @@ def measure(
         versions = {lane.name: lane.version for lane in ready}
     return {
         "machine": fastconv.show_config(mode="dicts"),
+        "raced": "networks" if networks else "layers",
         "threads": threads,
         "layout": arguments.layout,
         "dtype": "float32",
@@ -114,4 +133,8 @@ def measure(
         },
         "layers": layers,
         "totals": totals(layers),
+        "groups": {
+            group: totals([layer for layer in layers if layer["network"] == group])
+            for group in dict.fromkeys(layer["network"] for layer in layers)
+        },
     }

@@ -9,10 +9,12 @@ A contestant's module has two functions.
         Do beforehand what the library lets its users do beforehand (pack weights, compile), and
         return `call`, which takes nothing and returns a new result as the library's users get it,
         and `to_array`, which makes an ndarray of it, in the job's layout, or of several results a
-        dictionary. Raise SitsOut where the library has no such operation.
+        dictionary, or a list. Raise SitsOut where the library has no such operation.
 
 A job says "op" ("conv2d", "max_pool2d", "avg_pool2d"), "layout" and, with two numbers each, the
 operation's settings; `arrays` holds x, and for conv2d weight (K, C/groups, R, S) and bias, float32.
+If "op" is "network", "model" is the path of an ONNX file and "inputs" says to which of its inputs
+each of `arrays` goes; the results come in the order of the file's outputs.
 fastconv's options are "precision", "algorithm" and "functional".
 
 With --training other modules race, training_*.py. There "conv2d" means forward and backward:
@@ -39,6 +41,11 @@ class Contestant(NamedTuple):
     module: str
     layouts: tuple[str, ...]
     options: Mapping[str, Any] = {}
+
+
+def feeds(job: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's inputs by their names in the file."""
+    return {job["inputs"][name]: array for name, array in arrays.items()}
 
 
 FASTCONV = Contestant("fastconv.cli.race.with_fastconv", ("NCHW", "NHWC"))

@@ -55,6 +55,8 @@ class Effort(NamedTuple):
 
 
 THOROUGH = Effort(runs=5, turns=3, seconds=0.06, calls=10, cold_tries=10)
+# Whole networks take longer, and their fastest calls come more rarely.
+NETWORKS = Effort(runs=5, turns=4, seconds=0.2, calls=3, cold_tries=3)
 QUICK = Effort(runs=1, turns=2, seconds=0.06, calls=10, cold_tries=5)
 
 

@@ -17,8 +17,8 @@ def show(result: dict[str, Any]) -> None:
     print()
     racing = [name for name in result["peers"] if _took_part(name, result["layers"])]
     columns = [
-        Column("layer", right=False),
-        Column("shape", right=False),
+        Column(result["raced"].removesuffix("s"), right=False),
+        Column("input" if _networks(result) else "shape", right=False),
         Column("fastconv ms"),
         Column("cold ms"),
         *(Column(f"{name} ms") for name in racing),
@@ -29,8 +29,12 @@ def show(result: dict[str, Any]) -> None:
     ]
     print_table(columns, [_cells(layer, racing) for layer in result["layers"]])
     print()
-    for line in (*_headlines(result["totals"]), *_footnotes(result), *_absences(result)):
+    for line in (*_headlines(result), *_footnotes(result), *_absences(result)):
         print(line)
+
+
+def _networks(result: dict[str, Any]) -> bool:
+    return result["raced"] == "networks"
 
 
 def _took_part(name: str, layers: list[dict[str, Any]]) -> bool:
@@ -57,6 +61,8 @@ def _header(result: dict[str, Any]) -> list[str]:
 
 
 def _what_runs(result: dict[str, Any]) -> str:
+    if _networks(result):
+        return "whole networks"
     if result["training"]:
         return "forward and backward"
     return "functions" if result["functional"] else "layers in eval mode"
@@ -81,12 +87,16 @@ def _error(error: float | None) -> str:
     return "-" if error is None else f"{error:.1e}"
 
 
-def _headlines(totals: dict[str, Any]) -> list[str]:
+def _headlines(result: dict[str, Any]) -> list[str]:
+    totals = result["totals"]
     if totals["won"] + totals["level"] + totals["lost"] == 0:
         return []
     lines = []
     if totals["geometric_mean"] is not None:
         lines.append(f"{totals['geometric_mean']:.3f} geometric mean of {totals['counted']} ratios")
+    if _networks(result) and len(result["groups"]) > 1:
+        lines += [f"  {group['geometric_mean']:.3f} of {group['counted']} with {name}"
+                  for name, group in result["groups"].items() if group["counted"]]
     lines.append(
         f"{totals['won']} won, {totals['level']} level ({LEVEL} to 1), {totals['lost']} lost"
     )
@@ -106,8 +116,14 @@ def _footnotes(result: dict[str, Any]) -> list[str]:
         "ms: fastest call of all, back to back; cold: the fastest that came after "
         f"{effort['cold_idle'] * 1e3:g} ms idle.",
         f"Each contestant has a process of its own, {rest} while others run. "
-        "error: max|y - y64| / max|y64|.",
+        + _what_error_means(result),
     ]
+
+
+def _what_error_means(result: dict[str, Any]) -> str:
+    if _networks(result):
+        return "error: max|y - y0| / max|y0|, y0 by onnxruntime without its optimisations."
+    return "error: max|y - y64| / max|y64|."
 
 
 def _absences(result: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""fastconv in the race: a layer in eval mode, its weights packed once, or the plain function."""
+"""fastconv in the race: a layer in eval mode, the plain function, or a network."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import partial
 
 import fastconv
 from fastconv import nn
+from fastconv.cli.race.contestants import feeds
 
 _POOLS = {"max_pool2d": nn.MaxPool2d, "avg_pool2d": nn.AvgPool2d}
 
@@ -18,6 +19,8 @@ def version():
 def prepare(job, arrays, threads):
     """Make the layer, or with "functional" bind the function's arguments."""
     fastconv.set_num_threads(threads)
+    if job["op"] == "network":
+        return _network(job, arrays)
     job = dict(job)
     op, functional = job.pop("op"), job.pop("functional")
     algorithm, precision = job.pop("algorithm"), job.pop("precision")
@@ -35,6 +38,12 @@ def prepare(job, arrays, threads):
     else:
         layer = _POOLS[op](**settings).eval()
     return partial(layer, arrays["x"]), _as_it_is
+
+
+def _network(job, arrays):
+    fastconv.set_precision(job["precision"])
+    model = fastconv.onnx.load(job["model"])
+    return partial(model.run, feeds(job, arrays)), _as_it_is
 
 
 def make_layer(weight, bias, how):

@@ -21,6 +21,8 @@ def version():
 
 def prepare(job, arrays, threads):
     """Write the layer's two files and load them, which packs the weights."""
+    if job["op"] == "network":
+        raise SitsOut("it reads no ONNX files, and its converter pnnx is not part of it")
     if len(arrays["x"]) != 1:
         raise SitsOut("it has no batches")
     net = ncnn.Net()

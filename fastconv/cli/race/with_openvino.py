@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import openvino
 
+from fastconv.cli.race.contestants import feeds
 from fastconv.cli.race.onnx_model import one_node
 
 
@@ -23,9 +25,17 @@ def prepare(job, arrays, threads):
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    compiled = core.compile_model(core.read_model(one_node(job, arrays)), "CPU", settings)
-    infer = compiled.create_infer_request().infer
-    return partial(infer, [arrays["x"]], share_inputs=True, share_outputs=True), _first
+    if job["op"] == "network":
+        model, fed, to_array = core.read_model(job["model"]), feeds(job, arrays), _all
+        model.reshape({name: x.shape for name, x in fed.items()})
+    else:
+        model, fed, to_array = core.read_model(one_node(job, arrays)), [arrays["x"]], _first
+    infer = core.compile_model(model, "CPU", settings).create_infer_request().infer
+    return partial(infer, fed, share_inputs=True, share_outputs=True), to_array
+
+
+def _all(results):
+    return [np.array(results[place]) for place in range(len(results))]
 
 
 def _first(results):

@@ -17,6 +17,8 @@ def version():
 
 def prepare(job, arrays, threads):
     """Bind the picture and the kernel; SciPy has no threads."""
+    if job["op"] == "network":
+        raise SitsOut("it runs no networks")
     x, kernel = arrays["x"], arrays.get("weight")
     if kernel is None or len(x) != 1 or kernel.shape[:2] != (1, 1):
         raise SitsOut("it filters single pictures of one channel")

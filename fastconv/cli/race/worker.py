@@ -11,7 +11,8 @@ to standard output, one JSON object a line; what the library itself prints goes 
     {"do": "cold", "tries": 10, "idle": 0.01}       -> {"seconds": fastest of the first calls}
 
 Arrays are read from the folder's .npy files: "exact" is the result wanted, or there are several,
-"exact.<name>". The error is max|y - exact| / max|exact|, of several results the largest.
+"exact.<name>". The job's "model" is a file or its name in the folder. The error is
+max|y - exact| / max|exact|, of several results the largest.
 """
 
 from __future__ import annotations
@@ -58,14 +59,16 @@ class Worker:
         gc.collect()  # what the last job held; between calls nothing is collected
         arrays = {path.stem: np.load(path) for path in Path(folder).glob("*.npy")}
         exact = {name: arrays.pop(name) for name in list(arrays) if name.split(".")[0] == "exact"}
+        if "model" in job:
+            job["model"] = os.path.join(folder, job["model"])
         try:
             self.call, to_array = self.module.prepare(job, arrays, self.threads)
-            result = to_array(self.call())
+            results = to_array(self.call())
         except SitsOut as reason:
             return {"refused": str(reason), "sits_out": True}
         except Exception as error:  # whatever a library raises ends its part in this layer only
             return {"refused": f"{type(error).__name__}: {_first_line(error)}"}
-        return _compared(result, exact)
+        return _compared(results, exact)
 
     def turn(self, seconds: float, calls: int) -> dict[str, Any]:
         """Run back to back for so long and so often at least; the fastest call counts."""
@@ -93,9 +96,11 @@ class Worker:
         return {"seconds": best / 1e9}
 
 
-def _compared(result: Any, exact: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Answer to `prepare`: the largest error of an array, or of a dictionary of arrays."""
-    named = result if isinstance(result, dict) else {"": result}
+def _compared(results: Any, exact: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Answer to `prepare`: the largest error of an array, or of several, by name or in order."""
+    if isinstance(results, list):
+        results = {f"{place:03}": array for place, array in enumerate(results)}
+    named = results if isinstance(results, dict) else {"": results}
     found = {f"exact.{name}".rstrip("."): array for name, array in named.items()}
     if found.keys() != exact.keys():
         return {"refused": f"its results are {sorted(found)}, not {sorted(exact)}"}

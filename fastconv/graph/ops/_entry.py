@@ -14,16 +14,18 @@ for inputs that are not; the node's fallback runs then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastconv._engine import elementwise
+
 from ..ir import Node
 
 __all__ = [
-    "ANY", "FLOATS", "TABLE", "Entry", "axes_argument", "empty_like", "in_memory_order", "integers",
-    "operator",
+    "ANY", "FLOATS", "TABLE", "Entry", "axes_argument", "copy_into", "empty_in_order", "empty_like",
+    "in_memory_order", "integers", "operator",
 ]
 
 Kernel = Callable[..., Any]
@@ -41,10 +43,15 @@ class Entry(NamedTuple):
     lower : callable
     dtypes : frozenset of numpy.dtype or None
         What the first input may be; None is anything.
+    arrays : container of int
+        The inputs of which kernels look at shape, strides and dtype alone, and leave the numbers
+        to the engine: a plan may then repeat what the engine did. Empty where kernels compute by
+        themselves.
     """
 
     lower: Lower
     dtypes: frozenset[Any] | None
+    arrays: Container[int]
 
 
 TABLE: dict[str, Entry] = {}
@@ -53,11 +60,12 @@ TABLE: dict[str, Entry] = {}
 def operator(
     *names: str,
     dtypes: frozenset[Any] | None = ANY,
+    arrays: Container[int] = (),
 ) -> Callable[[Lower], Lower]:
     """Enter a function into the table under operators' names; see `Entry`."""
 
     def enter(lower: Lower) -> Lower:
-        entry = Entry(lower, dtypes)
+        entry = Entry(lower, dtypes, arrays)
         for name in names:
             assert name not in TABLE, name
             TABLE[name] = entry
@@ -79,9 +87,26 @@ def axes_argument(node: Node, name: str, given: Any) -> tuple[int, ...] | None:
     return None if attribute is None else integers(attribute)
 
 
-def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
-    """A new array of x's shape and order of memory."""
-    return np.empty_like(x, dtype, order="K", subok=False)
+def empty_like(x: np.ndarray) -> np.ndarray:
+    """A new array of x's shape, dtype and order of memory."""
+    return empty_in_order(x.shape, x)
+
+
+def empty_in_order(shape: Sequence[int], x: np.ndarray) -> np.ndarray:
+    """A new array of another shape than x's, of its dtype and order of memory."""
+    if x.flags.c_contiguous:
+        return elementwise.empty(shape, x.dtype)
+    order = in_memory_order(x)
+    array = elementwise.empty([shape[axis] for axis in order], x.dtype)
+    return array.transpose(np.argsort(order))
+
+
+def copy_into(out: np.ndarray, x: np.ndarray) -> None:
+    """Put x, broadcast to its shape, into `out`; they share no element."""
+    if x.dtype == out.dtype and out.dtype in FLOATS and x.flags.aligned:
+        elementwise.copy(np.broadcast_to(x, out.shape), out)
+    else:
+        out[...] = x
 
 
 def in_memory_order(x: np.ndarray) -> tuple[int, ...]:

@@ -13,13 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from fastconv._engine import elementwise
 from fastconv.functional import conv
+from fastconv.functional._check import conv_geometry, parse_activation
 
 from ..ir import Node
 from ._entry import FLOATS, Kernel, operator
 
-__all__ = ["first_of_last", "last_of_first", "same_pairs", "windows_padding"]
+__all__ = ["first_of_last", "has_store", "is_fully_connected", "last_of_first", "same_pairs",
+           "windows_padding"]
 
+# Pairs of shapes of which a convolution remembers whether they go together.
+_KNOWN_SHAPES = 64
 LAST = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
 
 
@@ -76,18 +81,49 @@ class Convolution:
         self.to_last, self.to_first = last_of_first(nd + 2), first_of_last(nd + 2)
         self.arguments = {**arguments, "layout": LAST[nd]}
         self.prepared: conv.PreparedConv | None = None
+        self._known: dict[Any, bool] = {}
         if weight is not None:
             self.prepared = conv.prepare_conv(weight, bias, transposed=transposed,
                                               **self.arguments)
 
     def __call__(self, x, weight, bias=None, residual=None):
         x = x.transpose(self.to_last)
-        residual = None if residual is None else residual.transpose(self.to_last)
+        if residual is not None:
+            residual = residual.transpose(self.to_last)
+            if not self._fits(x, weight, residual):
+                return self._broadcast(x, weight, bias, residual).transpose(self.to_first)
         if self.prepared is not None:
             result = self.prepared(x, residual)
         else:
             result = getattr(conv, self.op)(x, weight, bias, residual=residual, **self.arguments)
         return result.transpose(self.to_first)
+
+    def explain(self, x):
+        """The `Plan` for an input, None where weights are computed."""
+        return self.prepared and self.prepared.explain(x.transpose(self.to_last))
+
+    def _fits(self, x, weight, residual) -> bool:
+        """Whether a residual has the result's shape; a pass need not have known."""
+        key = x.shape, residual.shape
+        if key not in self._known:
+            get = self.arguments.get
+            nd = x.ndim - 2
+            geometry = conv_geometry(self.op, nd, x.shape, weight.shape, get("stride", 1),
+                                     get("padding", 0), get("dilation", 1), get("groups", 1),
+                                     LAST[nd])
+            if len(self._known) >= _KNOWN_SHAPES:
+                self._known.clear()
+            self._known[key] = geometry.out_shape == residual.shape
+        return self._known[key]
+
+    def _broadcast(self, x, weight, bias, residual):
+        """What an addition with broadcasting behind the convolution gives."""
+        plain = {**self.arguments, "activation": None}
+        result = getattr(conv, self.op)(x, weight, bias, **plain)
+        result = np.add(result, residual)
+        kind, alpha, beta = parse_activation(self.op, self.arguments.get("activation"))
+        return elementwise.map(result, result.dtype, result, activation=kind, alpha=alpha,
+                               beta=beta)
 
 
 class SamePadded:
@@ -107,6 +143,10 @@ class SamePadded:
     def __call__(self, x, *others):
         return self.of(x)(x, *others)
 
+    def explain(self, x):
+        """The `Plan` for an input, None where weights are computed."""
+        return self.of(x).explain(x)
+
 
 def _weights(node: Node) -> tuple[int | None, Any, Any]:
     """Spatial axes (None: not known), and weight and bias where both can be packed."""
@@ -119,54 +159,91 @@ def _weights(node: Node) -> tuple[int | None, Any, Any]:
     return len(value.shape) - 2, weight, bias
 
 
-@operator("Conv", dtypes=FLOATS)
+@operator("Conv", dtypes=FLOATS, arrays=(0, 3))
 def convolution(node: Node) -> Kernel | None:
     """Conv: any stride, dilation, padding and groups, in 1 to 3 dimensions."""
-    nd, weight, bias = _weights(node)
-    if nd is None:
+    if not _is_native_conv(node):
         return None
+    nd, weight, bias = _weights(node)
     get = node.attributes.get
     stride, dilation = get("strides", (1,) * nd), get("dilations", (1,) * nd)
     padding = windows_padding(node, nd)
-    if is_negative(padding):
-        return None
     make = partial(
         _make, nd, weight, bias, False, stride=stride, dilation=dilation, groups=get("group", 1),
         activation=get("activation"),
     )
     if padding != "lower":
         return make(padding=padding)
-    shape = get("kernel_shape") or node.inputs[1].shape[2:]
-    extent = tuple(d * (k - 1) + 1 for k, d in zip(shape, dilation, strict=True))
-    return SamePadded(extent, stride, make)
+    return SamePadded(_extent(node, dilation), stride, make)
+
+
+def _is_native_conv(node: Node) -> bool:
+    nd, _, _ = _weights(node)
+    return nd is not None and not is_negative(windows_padding(node, nd))
+
+
+def _extent(node: Node, dilation: tuple[int, ...]) -> tuple[int, ...]:
+    """What a dilated kernel spans."""
+    shape = node.attributes.get("kernel_shape") or node.inputs[1].shape[2:]
+    return tuple(d * (k - 1) + 1 for k, d in zip(shape, dilation, strict=True))
 
 
 def _make(nd, weight, bias, transposed, **arguments) -> Convolution:
     return Convolution(nd, weight, bias, transposed, arguments)
 
 
-@operator("ConvTranspose", dtypes=FLOATS)
+@operator("ConvTranspose", dtypes=FLOATS, arrays=(0,))
 def transposed_convolution(node: Node) -> Kernel | None:
     """ConvTranspose; an `output_shape` must be one that non-negative padding makes."""
+    if not _is_native_transpose(node):
+        return None
     nd, weight, bias = _weights(node)
-    if nd is None:
-        return None
+    stride, dilation, extra = _spacing(node, nd)
     get = node.attributes.get
-    stride, dilation = get("strides", (1,) * nd), get("dilations", (1,) * nd)
-    extra = get("output_padding", (0,) * nd)
-    shape = get("kernel_shape") or node.inputs[1].shape[2:]
-    extent = tuple(d * (k - 1) + 1 for k, d in zip(shape, dilation, strict=True))
-    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
-        return None
     make = partial(
         _make, nd, weight, bias, True, stride=stride, dilation=dilation, output_padding=extra,
         groups=get("group", 1), activation=get("activation"),
     )
-    automatic = get("auto_pad", "NOTSET")
-    if automatic not in ("SAME_UPPER", "SAME_LOWER") and not get("output_shape"):
-        padding = windows_padding(node, nd)
-        return None if is_negative(padding) else make(padding=padding)
-    return FittedTranspose(extent, stride, extra, automatic, get("output_shape"), make)
+    if not _is_fitted(node):
+        return make(padding=windows_padding(node, nd))
+    return FittedTranspose(_extent(node, dilation), stride, extra, get("auto_pad", "NOTSET"),
+                           get("output_shape"), make)
+
+
+def _spacing(node: Node, nd: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """A transposed convolution's stride, dilation and output padding."""
+    get = node.attributes.get
+    one = (1,) * nd
+    return get("strides", one), get("dilations", one), get("output_padding", (0,) * nd)
+
+
+def _is_fitted(node: Node) -> bool:
+    """Whether padding follows from the result's size."""
+    automatic = node.attributes.get("auto_pad") in ("SAME_UPPER", "SAME_LOWER")
+    return automatic or bool(node.attributes.get("output_shape"))
+
+
+def _is_native_transpose(node: Node) -> bool:
+    nd, _, _ = _weights(node)
+    if nd is None:
+        return False
+    if any(e >= max(s, d) for s, d, e in zip(*_spacing(node, nd), strict=True)):
+        return False
+    return _is_fitted(node) or not is_negative(windows_padding(node, nd))
+
+
+def has_store(node: Node) -> bool:
+    """Whether a node is a convolution of fastconv's own, with constant weights and bias.
+
+    Passes may change those, and add a residual or an activation to it. A transposed convolution
+    that may turn out to need cropping is left alone.
+    """
+    _, weight, _ = _weights(node)
+    if weight is None or weight.dtype not in FLOATS or node.output.dtype != weight.dtype:
+        return False
+    if node.op == "Conv":
+        return _is_native_conv(node)
+    return _is_native_transpose(node) and not _is_fitted(node)
 
 
 class FittedTranspose(SamePadded):
@@ -201,19 +278,17 @@ class FittedTranspose(SamePadded):
         return super().__call__(x, *others)
 
 
-@operator("Gemm", dtypes=FLOATS)
+@operator("Gemm", dtypes=FLOATS, arrays=(0,))
 def gemm(node: Node) -> Kernel | None:
     """Gemm: a fully connected layer where B is constant and C one number per column."""
     get = node.attributes.get
     alpha, beta = get("alpha", 1.0), get("beta", 1.0)
-    b, c = node.constant(1), node.constant(2)
-    if b is not None and b.ndim == 2:
-        weight = b if get("transB") else b.T
-        bias = _bias_row(c, len(weight)) if node.input(2) is not None else None
-        if node.input(2) is None or bias is not None:
-            scaled = weight if alpha == 1 else weight * weight.dtype.type(alpha)
-            bias = None if bias is None else bias * bias.dtype.type(beta)
-            return FullyConnected(scaled, bias, get("transA", 0))
+    if is_fully_connected(node):
+        b, c = node.constant(1), node.constant(2)
+        weight = b if _is_turned(node) else b.T
+        bias = None if c is None else _bias_row(c, len(weight)) * c.dtype.type(beta)
+        scaled = weight if alpha == 1 else weight * weight.dtype.type(alpha)
+        return FullyConnected(scaled, bias, get("transA", 0), get("activation"))
 
     def kernel(a, b, c=None):
         product = np.matmul(a.T if get("transA") else a, b.T if get("transB") else b)
@@ -235,24 +310,39 @@ def _bias_row(c: Any, columns: int) -> np.ndarray | None:
     return c.reshape(-1)
 
 
-@operator("MatMul", dtypes=FLOATS)
+@operator("MatMul", dtypes=FLOATS, arrays=(0,))
 def matmul(node: Node) -> Kernel:
-    """MatMul: a fully connected layer where B is a constant matrix."""
-    b = node.constant(1)
-    if b is not None and b.ndim == 2 and b.dtype in FLOATS:
-        return FullyConnected(b.T)
+    """MatMul: a fully connected layer where B is a constant matrix, its bias a third input."""
+    if is_fully_connected(node):
+        return FullyConnected(node.constant(1).T, node.constant(2), False,
+                              node.attributes.get("activation"))
     return np.matmul
 
 
-class FullyConnected:
-    """Rows of features times a constant matrix: a 1-wide convolution, its batch the rows."""
+def is_fully_connected(node: Node) -> bool:
+    """Whether a Gemm or MatMul runs as a `FullyConnected`."""
+    b, c = node.constant(1), node.constant(2)
+    if b is None or b.ndim != 2 or b.dtype not in FLOATS:
+        return False
+    return node.input(2) is None or _bias_row(c, b.shape[0 if _is_turned(node) else 1]) is not None
 
-    def __init__(self, weight, bias=None, transposed=False) -> None:
+
+def _is_turned(node: Node) -> bool:
+    """Whether the constant matrix has a row for each output."""
+    return bool(node.attributes.get("transB", 0))
+
+
+class FullyConnected:
+    """Rows of features times a constant matrix: a 1-wide convolution, its width the rows."""
+
+    def __init__(self, weight, bias=None, transposed=False, activation=None) -> None:
         self.outputs, self.transposed = weight.shape[0], transposed
-        self.op = conv.prepare_conv(np.ascontiguousarray(weight)[:, :, None], bias)
+        self.op = conv.prepare_conv(np.ascontiguousarray(weight)[:, :, None], bias, layout="NWC",
+                                    activation=activation)
 
     def __call__(self, a, *_):
         if self.transposed:
             a = a.T
-        rows = a.reshape(-1, a.shape[-1], 1) if a.size else np.zeros((0, a.shape[-1], 1), a.dtype)
+        features = a.shape[-1]
+        rows = a.reshape(1, -1, features) if a.size else np.zeros((1, 0, features), a.dtype)
         return self.op(rows).reshape(*a.shape[:-1], self.outputs)

@@ -12,7 +12,7 @@ from fastconv._engine import elementwise
 from fastconv.functional._check import parse_activation
 
 from ..ir import Node
-from ._entry import FLOATS, Kernel, empty_like, operator
+from ._entry import FLOATS, Kernel, empty_in_order, empty_like, operator
 
 __all__ = ["fusable_activation"]
 
@@ -41,6 +41,12 @@ def _hardsigmoid(node: Node) -> Any:
     return "hardsigmoid" if third else None
 
 
+def _hardswish(node: Node) -> Any:
+    if "scale" not in node.attributes:  # put there by a pass
+        return "hardswish"
+    return ("scaled_hardswish", node.attributes["scale"], node.attributes["shift"])
+
+
 # Operators that the engine can compute in a convolution's store.
 _ACTIVATIONS = {
     "Relu": lambda node: "relu",
@@ -49,7 +55,8 @@ _ACTIVATIONS = {
     "Sigmoid": lambda node: "sigmoid",
     "Tanh": lambda node: "tanh",
     "HardSigmoid": _hardsigmoid,
-    "HardSwish": lambda node: "hardswish",
+    "HardSwish": _hardswish,
+    "Silu": lambda node: "silu",
 }
 
 
@@ -58,7 +65,7 @@ def fusable_activation(node: Node) -> Any:
     return _ACTIVATIONS[node.op](node) if node.op in _ACTIVATIONS and not node.domain else None
 
 
-@operator(*_ACTIVATIONS, dtypes=FLOATS)
+@operator(*_ACTIVATIONS, dtypes=FLOATS, arrays=(0,))
 def activation(node: Node) -> Kernel | None:
     """An activation, by the engine."""
     settings = fusable_activation(node)
@@ -83,7 +90,26 @@ def _any_hardsigmoid(slope: float, offset: float) -> Kernel:
     return kernel
 
 
-@operator("PRelu", dtypes=FLOATS)
+@operator("ScaleShift", dtypes=FLOATS, arrays=(0,))
+def scale_shift(node: Node) -> Kernel:
+    """A factor and an offset for each channel, and an activation; made by a pass."""
+    kind, alpha, beta = parse_activation(node.op, node.attributes.get("activation"))
+    made: dict[Any, tuple[np.ndarray, ...]] = {}
+
+    def kernel(x, scale, shift):
+        if x.dtype not in made:
+            full = np.broadcast_arrays(scale, shift)
+            scale, shift = (np.array(table, x.dtype) for table in full)
+            made[x.dtype] = np.zeros_like(scale), scale, shift
+        center, scale, shift = made[x.dtype]
+        axis = 1 if scale.size > 1 else -1
+        return elementwise.map(x, x.dtype, empty_like(x), channel_axis=axis, center=center,
+                               scale=scale, shift=shift, activation=kind, alpha=alpha, beta=beta)
+
+    return kernel
+
+
+@operator("PRelu", dtypes=FLOATS, arrays=(0,))
 def prelu(node: Node) -> Kernel:
     """PRelu; slopes for one axis by the engine."""
 
@@ -127,43 +153,41 @@ _FLOAT_BINARY = {"Div": np.divide, "Pow": np.power}
 _BINARY = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}
 
 
-@operator(*_FLOAT_BINARY, dtypes=FLOATS)
-@operator(*_BINARY, dtypes=NUMBERS)
+@operator(*_FLOAT_BINARY, dtypes=FLOATS, arrays=(0, 1))
+@operator(*_BINARY, dtypes=NUMBERS, arrays=(0, 1))
 def of_two(node: Node) -> Kernel | None:
     """Arithmetic with broadcasting."""
     if "broadcast" in node.attributes:  # opset 6's rule
         return None
+    if node.op == "Pow":
+        return _power(node)
     function = (_BINARY | _FLOAT_BINARY)[node.op]
-    square = node.op == "Pow" and node.constant(1) is not None and np.all(node.constant(1) == 2)
-    affine, commutes = _AFFINE.get(node.op), node.op in ("Add", "Mul")
 
     def kernel(x, y):
         if x.dtype != y.dtype:
             return NotImplemented
-        if commutes and x.size < y.size:
-            x, y = y, x
-        if square and y.size == 1:
-            return np.square(x).reshape(np.broadcast_shapes(x.shape, y.shape))
-        if affine and x.dtype in FLOATS and x.size >= _LARGE:
-            axis = _only_axis(x, y)
-            if axis is not None:
-                return _map_affine(affine, x, y, axis)
-        return function(x, y)
+        if x.dtype not in FLOATS or not (x.flags.aligned and y.flags.aligned):
+            return function(x, y)
+        shape = np.broadcast_shapes(x.shape, y.shape)
+        larger = x if x.size >= y.size else y
+        out = empty_in_order(shape, larger[(None,) * (len(shape) - larger.ndim)])
+        both = (part if part.shape == shape else np.broadcast_to(part, shape) for part in (x, y))
+        return elementwise.binary(node.op, *both, out)
 
     return kernel
 
 
-# Smaller arrays are done by NumPy before the engine has looked at their strides.
-_LARGE = 4096
-# Operators as (x - center) * scale + shift, the second operand being one of the three.
-_AFFINE = {"Sub": "center", "Mul": "scale", "Add": "shift"}
+def _power(node: Node) -> Kernel:
+    square = node.constant(1) is not None and np.all(node.constant(1) == 2)
 
+    def kernel(x, y):
+        if x.dtype != y.dtype:
+            return NotImplemented
+        if square and y.size == 1:
+            return np.square(x).reshape(np.broadcast_shapes(x.shape, y.shape))
+        return np.power(x, y)
 
-def _map_affine(place, x, y, axis):
-    table = np.ascontiguousarray(y.reshape(-1))
-    tables = {"center": np.zeros_like(table), "scale": np.ones_like(table),
-              "shift": np.zeros_like(table), place: table}
-    return elementwise.map(x, x.dtype, empty_like(x), channel_axis=axis, **tables)
+    return kernel
 
 
 @operator("Sum", dtypes=FLOATS)

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from fastconv._engine import elementwise
+from fastconv._engine import channel_sums, elementwise
 from fastconv.functional import norm
+from fastconv.functional._check import parse_activation
 from fastconv.functional.activation import log_softmax, softmax
 
 from ..ir import Node
@@ -15,7 +16,7 @@ from ._entry import FLOATS, Kernel, axes_argument, empty_like, operator
 from .window import global_average_pool
 
 
-@operator("BatchNormalization", dtypes=FLOATS)
+@operator("BatchNormalization", dtypes=FLOATS, arrays=(0,))
 def batch_normalization(node: Node) -> Kernel | None:
     """BatchNormalization with given statistics."""
     get = node.attributes.get
@@ -32,19 +33,23 @@ def batch_normalization(node: Node) -> Kernel | None:
 
 @operator("InstanceNormalization", dtypes=FLOATS)
 def instance_normalization(node: Node) -> Kernel:
-    """InstanceNormalization: each picture's channels by their own mean and variance."""
-    eps = node.attributes.get("epsilon", 1e-5)
+    """InstanceNormalization: each picture's channels by their own mean and variance.
 
-    def kernel(x, scale, bias):
-        axes, result = tuple(range(1, x.ndim - 1)), empty_like(x)
+    Passes may leave out scale and bias, or give them other axes, and add an activation.
+    """
+    eps = node.attributes.get("epsilon", 1e-5)
+    kind, alpha, beta = parse_activation(node.op, node.attributes.get("activation"))
+
+    def kernel(x, scale=None, bias=None):
+        result, count = empty_like(x), math.prod(x.shape[2:])
+        scale = np.ones(x.shape[1]) if scale is None else scale.reshape(-1)
+        shift = np.zeros(x.shape[1]) if bias is None else bias.reshape(-1)
+        shift = np.ascontiguousarray(shift, x.dtype)
         for picture, out in zip(x, result, strict=True):
-            mean = picture.mean(axes, dtype=np.float64)
-            variance = picture.var(axes, dtype=np.float64)
-            factor = scale / np.sqrt(variance + eps)
-            tables = (np.asarray(t, x.dtype) for t in (mean, factor, bias))
-            center, factor, shift = tables
-            elementwise.map(picture, x.dtype, out, channel_axis=0, center=center, scale=factor,
-                            shift=shift)
+            mean, squares = channel_sums.mean_and_squares(picture, x.dtype, 0)
+            factor = (scale / np.sqrt(squares / count + eps)).astype(x.dtype)
+            elementwise.map(picture, x.dtype, out, channel_axis=0, center=mean.astype(x.dtype),
+                            scale=factor, shift=shift, activation=kind, alpha=alpha, beta=beta)
         return result
 
     return kernel
@@ -58,17 +63,18 @@ def layer_normalization(node: Node) -> Kernel | None:
     get = node.attributes.get
     eps, first = get("epsilon", 1e-5), get("axis", -1)
 
-    def kernel(x, scale, bias=None):
+    def kernel(x, scale=None, bias=None):
         axes = tuple(range(first % x.ndim, x.ndim))
         centred = x - x.mean(axes, keepdims=True)
         variance = np.square(centred).mean(axes, keepdims=True)
-        result = centred / np.sqrt(variance + x.dtype.type(eps)) * scale
+        result = centred / np.sqrt(variance + x.dtype.type(eps))
+        result = result if scale is None else result * scale
         return result if bias is None else result + bias
 
     return kernel
 
 
-@operator("LRN", dtypes=FLOATS)
+@operator("LRN", dtypes=FLOATS, arrays=(0,))
 def local_response_normalization(node: Node) -> Kernel | None:
     """LRN over an odd number of channels; even windows lie differently in ONNX."""
     get = node.attributes.get
@@ -83,7 +89,7 @@ def local_response_normalization(node: Node) -> Kernel | None:
     return kernel
 
 
-@operator("Softmax", "LogSoftmax", dtypes=FLOATS)
+@operator("Softmax", "LogSoftmax", dtypes=FLOATS, arrays=(0,))
 def soft_maximum(node: Node) -> Kernel:
     """Softmax and LogSoftmax; before opset 13 over all axes from `axis` on as one."""
     function = softmax if node.op == "Softmax" else log_softmax
@@ -106,7 +112,7 @@ _REDUCTIONS = {"ReduceMean": np.mean, "ReduceSum": np.sum, "ReduceMax": np.max,
 _WIDE = {"ReduceMean", "ReduceSum"}
 
 
-@operator(*_REDUCTIONS, dtypes=FLOATS)
+@operator(*_REDUCTIONS, dtypes=FLOATS, arrays=(0,))
 def reduction(node: Node) -> Kernel:
     """Reductions along any axes."""
     function, get = _REDUCTIONS[node.op], node.attributes.get

@@ -7,11 +7,14 @@ An output line at place o stands at a place p of the input, which the coordinate
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import numpy as np
 
+from fastconv._engine import elementwise, resample
+
 from ..ir import Node
-from ._entry import FLOATS, Kernel, in_memory_order, integers, operator
+from ._entry import FLOATS, Kernel, copy_into, in_memory_order, integers, operator
 
 # Place in the input of output places o; n, m are the sizes of input and output.
 _COORDINATES = {
@@ -30,7 +33,7 @@ _NEAREST = {
 _NOT_NATIVE = ("antialias", "exclude_outside", "axes")
 
 
-@operator("Upsample", dtypes=FLOATS)
+@operator("Upsample", dtypes=FLOATS, arrays=(0,))
 def upsample(node: Node) -> Kernel:
     """Upsample, Resize's forerunner."""
     mode = node.attributes.get("mode", "nearest")
@@ -42,7 +45,7 @@ def upsample(node: Node) -> Kernel:
     return kernel
 
 
-@operator("Resize", dtypes=FLOATS)
+@operator("Resize", dtypes=FLOATS, arrays=(0,))
 def resize(node: Node) -> Kernel | None:
     """Resize by scales or to sizes."""
     get = node.attributes.get
@@ -73,33 +76,68 @@ def _resize(x, scales, sizes, mode, coordinates, nearest, steepness):
     # the lines of the longest steps first, so that those picked are long pieces of memory
     order = in_memory_order(x)
     x = x.transpose(order)
+    repeats, taps = [], {}
     for axis, place in enumerate(order):
-        n, m, scale = x.shape[axis], sizes[place], scales[place]
+        n, m, scale = x.shape[axis], sizes[place], float(scales[place])
         if n == m and scale == 1:
+            repeats.append(1)
             continue
-        places = _COORDINATES[coordinates](np.arange(m, dtype=np.float64), float(scale), n, m)
-        if mode == "nearest":
-            lines = np.clip(_NEAREST[nearest](places), 0, n - 1).astype(np.intp)
-            x = np.take(x, lines, axis)
-        else:
-            x = _weigh(x, axis, places, mode, steepness)
+        places = _COORDINATES[coordinates](np.arange(m, dtype=np.float64), scale, n, m)
+        taps[axis] = lines, _ = _taps(places, n, mode, nearest, steepness)
+        repeats.append(_repeats(lines, n, m) if mode == "nearest" else 0)
+    if all(repeats):
+        x = _repeated(x, repeats)
+    else:
+        for axis, (lines, weights) in taps.items():
+            x = _weigh(x, axis, lines, weights)
     return x.transpose(np.argsort(order))
 
 
-def _weigh(x, axis, places, mode, steepness):
-    """Sums of the lines around `places`, each with its weight; lines beyond the ends repeat."""
-    first = np.floor(places)
-    offset = places - first
-    taps = _linear(offset) if mode == "linear" else _cubic(offset, steepness)
-    shape = [1] * x.ndim
-    shape[axis] = len(places)
-    total = None
-    for tap, weight in taps:
-        lines = np.clip(first + tap, 0, x.shape[axis] - 1).astype(np.intp)
-        part = np.take(x, lines, axis)
-        part *= weight.astype(x.dtype).reshape(shape)
-        total = part if total is None else np.add(total, part, out=total)
-    return total
+def _taps(places, n, mode, nearest, steepness):
+    """Which of n lines an output line is made of, and their weights: two arrays (lines, taps)."""
+    if mode == "nearest":
+        lines, weights = _NEAREST[nearest](places)[:, None], np.ones((len(places), 1))
+    else:
+        first = np.floor(places)
+        offset = places - first
+        taps = _linear(offset) if mode == "linear" else _cubic(offset, steepness)
+        lines = np.stack([first + tap for tap, _ in taps], 1)
+        weights = np.stack([weight for _, weight in taps], 1)
+    return np.clip(lines, 0, n - 1).astype(np.intp), weights  # lines beyond the ends repeat
+
+
+def _repeats(lines, n, m):
+    """How often each of n lines comes in a row, 0 where that differs."""
+    times = m // n
+    even = times * n == m and np.array_equal(lines[:, 0], np.arange(m) // times)
+    return times if even else 0
+
+
+def _repeated(x, repeats):
+    """Each line of every axis so many times."""
+    result = elementwise.empty([n * r for n, r in zip(x.shape, repeats, strict=True)], x.dtype)
+    apart = [size for pair in zip(x.shape, repeats, strict=True) for size in pair]
+    copy_into(result.reshape(apart), x.reshape([s for n in x.shape for s in (n, 1)]))
+    return result
+
+
+# Shorter lines are picked by NumPy.
+_SHORT_LINE = 4
+
+
+def _weigh(x, axis, lines, weights):
+    """Sums of lines, each with its weight."""
+    shape = (*x.shape[:axis], len(lines), *x.shape[axis + 1 :])
+    inner = math.prod(shape[axis + 1 :])
+    if inner < _SHORT_LINE:
+        parts = (np.take(x, lines[:, tap], axis) * weights[:, tap].astype(x.dtype).reshape(
+            -1, *(1,) * (x.ndim - axis - 1)) for tap in range(lines.shape[1]))
+        return reduce(np.add, parts)
+    source = np.ascontiguousarray(x).reshape(math.prod(x.shape[:axis]), x.shape[axis], inner)
+    result = elementwise.empty(shape, x.dtype)
+    resample.weigh(source, lines * source.strides[1], np.ascontiguousarray(weights),
+                   result.reshape(-1, len(lines), inner))
+    return result
 
 
 def _linear(t):

@@ -6,10 +6,20 @@ import math
 
 import numpy as np
 
+from fastconv._engine import elementwise, resample
 from fastconv.functional import shape as functional
 
 from ..ir import Node
-from ._entry import Kernel, axes_argument, in_memory_order, integers, operator
+from ._entry import (
+    FLOATS,
+    Kernel,
+    axes_argument,
+    copy_into,
+    empty_in_order,
+    in_memory_order,
+    integers,
+    operator,
+)
 
 
 @operator("Shape")
@@ -25,13 +35,13 @@ def size(node: Node) -> Kernel:
     return lambda x: np.array(x.size, np.int64)
 
 
-@operator("Identity")
+@operator("Identity", arrays=(0,))
 def identity(node: Node) -> Kernel:
     """The input itself."""
     return lambda x: x
 
 
-@operator("Dropout")
+@operator("Dropout", arrays=(0,))
 def dropout(node: Node) -> Kernel | None:
     """Dropout at inference: the input itself."""
     if any(node.outputs[1:]) or (node.input(2) is not None and node.constant(2) is None):
@@ -39,7 +49,7 @@ def dropout(node: Node) -> Kernel | None:
     return None if node.constant(2) is not None and node.constant(2) else lambda x, *_: x
 
 
-@operator("Reshape")
+@operator("Reshape", arrays=(0,))
 def reshape(node: Node) -> Kernel:
     """Reshape; 0 keeps a size unless `allowzero`."""
     allow = node.attributes.get("allowzero", 0)
@@ -48,43 +58,57 @@ def reshape(node: Node) -> Kernel:
         sizes = integers(target)
         if not allow:
             sizes = tuple(x.shape[i] if s == 0 else s for i, s in enumerate(sizes))
-        return x.reshape(sizes)
+        return _reshaped(x, sizes)
 
     return kernel
 
 
-@operator("Flatten")
+def _reshaped(x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    """x with other axes: a view where that can be, else a copy."""
+    if x.dtype in FLOATS and not x.flags.c_contiguous:
+        plain = x.view()
+        try:
+            plain.shape = sizes
+        except AttributeError:  # no strides are such a view
+            plain = elementwise.empty(x.shape, x.dtype)
+            copy_into(plain, x)
+            return plain.reshape(sizes)
+        return plain
+    return x.reshape(sizes)
+
+
+@operator("Flatten", arrays=(0,))
 def flatten(node: Node) -> Kernel:
     """Flatten into two axes."""
     axis = node.attributes.get("axis", 1)
 
     def kernel(x):
         at = axis + x.ndim if axis < 0 else axis
-        return x.reshape(math.prod(x.shape[:at]), math.prod(x.shape[at:]))
+        return _reshaped(x, (math.prod(x.shape[:at]), math.prod(x.shape[at:])))
 
     return kernel
 
 
-@operator("Squeeze")
+@operator("Squeeze", arrays=(0,))
 def squeeze(node: Node) -> Kernel:
     """Drop axes of size 1."""
     return lambda x, axes=None: x.squeeze(axes_argument(node, "axes", axes))
 
 
-@operator("Unsqueeze")
+@operator("Unsqueeze", arrays=(0,))
 def unsqueeze(node: Node) -> Kernel:
     """Add axes of size 1."""
     return lambda x, axes=None: np.expand_dims(x, axes_argument(node, "axes", axes))
 
 
-@operator("Transpose")
+@operator("Transpose", arrays=(0,))
 def transpose(node: Node) -> Kernel:
     """Another order of the axes."""
     order = node.attributes.get("perm")
     return lambda x: x.transpose(order)
 
 
-@operator("Slice")
+@operator("Slice", arrays=(0,))
 def slices(node: Node) -> Kernel:
     """Slices along some axes, with steps of either sign."""
 
@@ -107,7 +131,7 @@ def _slice(start: int, end: int, step: int, n: int) -> slice:
     return slice(start, None if step < 0 and end < 0 else end, step)
 
 
-@operator("Split")
+@operator("Split", arrays=(0,))
 def split(node: Node) -> Kernel:
     """Split along an axis, by sizes or evenly."""
     axis, pieces = node.attributes.get("axis", 0), len(node.outputs)
@@ -124,14 +148,28 @@ def split(node: Node) -> Kernel:
     return kernel
 
 
-@operator("Concat")
+@operator("Concat", arrays=range(1 << 16))
 def concat(node: Node) -> Kernel:
     """Join along an axis, in the order of memory of the parts."""
     axis = node.attributes["axis"]
-    return lambda *parts: np.concatenate(parts, axis)
+
+    def kernel(*parts):
+        first = parts[0]
+        if first.dtype not in FLOATS or any(part.dtype != first.dtype for part in parts):
+            return np.concatenate(parts, axis)
+        at, shape = axis % first.ndim, list(first.shape)
+        shape[at] = sum(part.shape[at] for part in parts)
+        result, start = empty_in_order(shape, max(parts, key=lambda part: part.size)), 0
+        for part in parts:
+            end = start + part.shape[at]
+            copy_into(result[(slice(None),) * at + (slice(start, end),)], part)
+            start = end
+        return result
+
+    return kernel
 
 
-@operator("Expand")
+@operator("Expand", arrays=(0,))
 def expand(node: Node) -> Kernel:
     """Broadcast to a shape, and by it."""
 
@@ -141,11 +179,27 @@ def expand(node: Node) -> Kernel:
     return kernel
 
 
-@operator("Gather")
+@operator("Gather", arrays=(0,))
 def gather(node: Node) -> Kernel:
     """Pick places along an axis."""
-    axis = node.attributes.get("axis", 0)
-    return lambda x, places: np.take(x, places, axis)
+    axis, chosen = node.attributes.get("axis", 0), node.constant(1)
+    checked: dict[int, np.ndarray] = {}  # by size: constant places, counted from the front
+
+    def kernel(x, places):
+        if chosen is None or chosen.ndim != 1 or x.dtype not in FLOATS or not x.flags.aligned:
+            return np.take(x, places, axis)
+        at = axis % x.ndim
+        if x.strides[at] != x.itemsize or not x.size:
+            return np.take(x, places, axis)
+        n = x.shape[at]
+        if n not in checked:
+            checked[n] = np.arange(n)[chosen].astype(np.intp)
+        shape = (*x.shape[:at], len(chosen), *x.shape[at + 1 :])
+        result = empty_in_order(shape, x)
+        resample.pick(np.moveaxis(x, at, -1), checked[n], np.moveaxis(result, at, -1))
+        return result
+
+    return kernel
 
 
 # Where `to` in ONNX's numbering means numbers that NumPy converts alike.
@@ -163,7 +217,7 @@ def cast(node: Node) -> Kernel | None:
 _PAD_MODES = {"constant": "constant", "edge": "replicate", "reflect": "reflect"}
 
 
-@operator("Pad")
+@operator("Pad", arrays=(0,))
 def pad(node: Node) -> Kernel | None:
     """Pad with a constant, the edge or mirrored."""
     get = node.attributes.get
@@ -179,11 +233,45 @@ def pad(node: Node) -> Kernel | None:
             pairs[axis] = (before, after)
         if x.dtype.kind not in "biuf" or (mode == "reflect" and _too_small(x, pairs)):
             return NotImplemented
-        order = in_memory_order(x)
-        padded = functional.pad(x.transpose(order), [pairs[axis] for axis in order], mode, value)
-        return padded.transpose(np.argsort(order))
+        if min(map(min, pairs), default=0) < 0 or x.size == 0:
+            return _cropped(x, pairs, mode, value)
+        sizes = [n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True)]
+        result = empty_in_order(sizes, x)
+        inside = tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, pairs, strict=True))
+        copy_into(result[inside], x)
+        for axis, (size, pair) in enumerate(zip(x.shape, pairs, strict=True)):
+            _fill_ends(result, inside, axis, size, pair, mode, value)
+        return result
 
     return None if mode is None else kernel
+
+
+def _cropped(x, pairs, mode, value):
+    """Padding of which some is taken off."""
+    order = in_memory_order(x)
+    padded = functional.pad(x.transpose(order), [pairs[axis] for axis in order], mode, value)
+    return padded.transpose(np.argsort(order))
+
+
+def _fill_ends(result, inside, axis, size, pair, mode, value):
+    """Fill what lies before and behind along an axis; along earlier ones all is filled."""
+    lead, rest = (slice(None),) * axis, inside[axis + 1 :]
+    before, end = pair[0], pair[0] + size
+    sources = {
+        "replicate": (slice(before, before + 1), slice(end - 1, end)),
+        "reflect": (_falling(2 * before, before), _falling(end - 2, pair[1])),
+    }.get(mode)
+    for at, (start, stop) in enumerate(((0, before), (end, end + pair[1]))):
+        if start < stop:
+            fill = (np.asarray(value, result.dtype) if sources is None
+                    else result[(*lead, sources[at], *rest)])
+            copy_into(result[(*lead, slice(start, stop), *rest)], fill)
+
+
+def _falling(start: int, count: int) -> slice:
+    """So many places from `start` down."""
+    stop = start - count
+    return slice(start, stop if stop >= 0 else None, -1)
 
 
 def _too_small(x, pairs) -> bool:

@@ -14,7 +14,7 @@ from ._entry import FLOATS, Kernel, operator
 from .conv import LAST, first_of_last, is_negative, last_of_first, same_pairs, windows_padding
 
 
-@operator("MaxPool", dtypes=FLOATS)
+@operator("MaxPool", dtypes=FLOATS, arrays=(0,))
 def max_pool(node: Node) -> Kernel | None:
     """MaxPool, with places where they are asked for; row-major places only."""
     get = node.attributes.get
@@ -38,7 +38,7 @@ def max_pool(node: Node) -> Kernel | None:
     return kernel
 
 
-@operator("AveragePool", dtypes=FLOATS)
+@operator("AveragePool", dtypes=FLOATS, arrays=(0,))
 def average_pool(node: Node) -> Kernel | None:
     """AveragePool without dilation."""
     get = node.attributes.get
@@ -84,13 +84,13 @@ def _pads_too_much(padding, extent) -> bool:
     return any(2 * max(pair) > e for pair, e in zip(padding, extent, strict=True))
 
 
-@operator("GlobalAveragePool", dtypes=FLOATS)
+@operator("GlobalAveragePool", dtypes=FLOATS, arrays=(0,))
 def global_average_pool(node: Node) -> Kernel:
     """GlobalAveragePool."""
     return _global("adaptive_avg_pool")
 
 
-@operator("GlobalMaxPool", dtypes=FLOATS)
+@operator("GlobalMaxPool", dtypes=FLOATS, arrays=(0,))
 def global_max_pool(node: Node) -> Kernel:
     """GlobalMaxPool."""
     return _global("adaptive_max_pool")

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from ..ir import Graph, Node
+from ..ir import Graph, Node, Value
 
 __all__ = ["remove_dead", "remove_identities"]
 
 
-def _is_identity(node: Node) -> bool:
+def _is_identity(node: Node, read: set[Value | None]) -> bool:
     if node.domain or node.input(0) is None:
         return False
     if node.op == "Identity":
         return True
-    return node.op == "Dropout" and not any(node.outputs[1:]) and node.input(2) is None
+    return (node.op == "Dropout" and read.isdisjoint(filter(None, node.outputs[1:]))
+            and node.input(2) is None)
 
 
 def remove_identities(graph: Graph) -> None:
     """Let readers of a copy read the original."""
     kept = []
+    read = {*graph.outputs, *graph.consumers()}
     for node in graph.nodes:
-        if _is_identity(node):
+        if _is_identity(node, read):
             graph.replace(node.output, node.inputs[0])
         else:
             kept.append(node)

@@ -1,0 +1,53 @@
+# Recorded operations that run back to back; program.pyx says how.
+
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport uintptr_t
+
+# A recorded operation: `frame` is its plain struct, a copy that it may change; `workspace` has its
+# bytes for each of `threads` threads.
+ctypedef int (*fc_step)(void *frame, char *workspace, int threads) noexcept nogil
+
+cdef class Tape:
+    cdef readonly list steps
+    cdef readonly list arrays            # new ones that were asked for
+    cdef readonly bint failed
+    cdef void *before                    # the tape that listened until this one came
+
+    cdef Recorded record(self, fc_step run, const void *frame, size_t size, tuple keep)
+
+cdef class Recorded:
+    cdef fc_step run
+    cdef char *frame
+    cdef Py_ssize_t size
+    cdef object keep                     # what the frame points to and never changes
+    cdef Py_ssize_t workspace_bytes      # per thread
+    cdef readonly list fields            # (place in the frame, address, whether it is written)
+
+    cdef void moves(self, const void *frame, const void *field, bint written)
+
+cdef struct Field:
+    size_t place                         # in the frame
+    int buffer                           # whose pointer is put there
+    ptrdiff_t offset                     # bytes behind it
+
+cdef struct Step:
+    fc_step run
+    size_t frame                         # place among the frames
+    size_t size
+    int first_field
+    int end_field
+
+cdef class Program:
+    cdef list kept
+    cdef Step *steps
+    cdef Field *fields
+    cdef char *frames
+    cdef int count
+    cdef Py_ssize_t largest_frame
+    cdef Py_ssize_t workspace_bytes
+
+    cdef int run_steps(self, const uintptr_t *pointers, int first, int end, char *workspace,
+                       char *frame, int most) noexcept nogil
+
+# The tape that listens in this thread, or None.
+cdef Tape listening()

@@ -1,0 +1,179 @@
+"""Operations written down while they run, and run again: no Python between them.
+
+    with Tape() as tape:  elementwise.map(x, ...)   ->  tape.steps   one Recorded each
+    Program(steps, ...)(pointers)                   ->  the same on other memory
+
+A Recorded holds the plain struct that the operation ran with, and which of its pointers are arrays
+that lie elsewhere in the next run (x, out, ...); weights and tables stay where they are. A Program
+copies each struct, puts the pointers in, and calls the operation, under one release of the GIL.
+Everything that is not written down by an operation of the engine is the caller's to find out: it
+knows which arrays it has seen.
+"""
+
+cimport numpy as cnp
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport uintptr_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from . cimport threads
+from .arithmetic cimport round_up
+from .arrays cimport raise_for
+from .memory cimport Buffer, borrow_workspace, return_workspace
+
+cnp.import_array()
+
+cdef extern from *:
+    """
+    /* A borrowed reference: the tape outlives its `with` block. */
+    static _Thread_local void *fc_tape = 0;
+    """
+    void *fc_tape
+
+
+cdef class Recorded:
+    """One operation as it ran."""
+
+    def __dealloc__(self):
+        free(self.frame)
+
+    cdef void moves(self, const void *frame, const void *field, bint written):
+        """Say that a pointer in the frame is an array that may lie elsewhere in the next run."""
+        cdef char *data = (<char **> field)[0]
+        self.fields.append((<const char *> field - <const char *> frame, <uintptr_t> data, written))
+
+
+cdef class Tape:
+    """What the engine does in this thread while the tape listens.
+
+    Attributes
+    ----------
+    steps : list of Recorded
+    arrays : list of ndarray
+        New ones that kernels asked the engine for.
+    failed : bool
+        Whether something was done that cannot be written down.
+    """
+
+    def __cinit__(self):
+        self.steps, self.arrays = [], []
+
+    def __enter__(self):
+        global fc_tape
+        self.before, fc_tape = fc_tape, <void *> self
+        return self
+
+    def __exit__(self, *_):
+        global fc_tape
+        fc_tape = self.before
+
+    def fail(self):
+        """Note that something cannot be written down."""
+        self.failed = True
+
+    cdef Recorded record(self, fc_step run, const void *frame, size_t size, tuple keep):
+        cdef Recorded step = Recorded.__new__(Recorded)
+        step.frame = <char *> malloc(size)
+        if step.frame == NULL:
+            raise MemoryError("fastconv: no memory for a recorded operation")
+        memcpy(step.frame, frame, size)
+        step.run, step.size, step.keep, step.fields = run, size, keep, []
+        self.steps.append(step)
+        return step
+
+
+cdef Tape listening():
+    return <Tape> fc_tape if fc_tape != NULL else None
+
+
+def array_at(uintptr_t address, tuple shape, tuple strides, cnp.dtype dtype, owner):
+    """An array over memory that `owner` keeps."""
+    cdef cnp.npy_intp sizes[64]
+    cdef cnp.npy_intp steps[64]
+    cdef int axis, nd = <int> len(shape)
+    for axis in range(nd):
+        sizes[axis], steps[axis] = shape[axis], strides[axis]
+    cdef cnp.ndarray array = cnp.PyArray_New(
+        cnp.ndarray, nd, sizes, dtype.num, steps, <void *> address, 0, cnp.NPY_ARRAY_WRITEABLE,
+        None)
+    cnp.PyArray_UpdateFlags(array, cnp.NPY_ARRAY_ALIGNED | cnp.NPY_ARRAY_C_CONTIGUOUS
+                            | cnp.NPY_ARRAY_F_CONTIGUOUS)
+    cnp.set_array_base(array, owner)
+    return array
+
+
+def address_of(cnp.ndarray array):
+    """Where an array's first element lies."""
+    return <uintptr_t> cnp.PyArray_DATA(array)
+
+
+cdef class Program:
+    """Recorded operations on buffers that are named by numbers.
+
+    Parameters
+    ----------
+    steps : list of (Recorded, list of (place in the frame, buffer, offset))
+        The pointers that are not listed stay as they are.
+    """
+
+    def __cinit__(self, list steps):
+        cdef Recorded recorded
+        cdef Py_ssize_t size = 0, total
+        cdef int at, field = 0
+        self.kept = [recorded for recorded, _ in steps]
+        self.count = <int> len(steps)
+        for recorded in self.kept:
+            size += round_up(recorded.size, 64)
+            self.largest_frame = max(self.largest_frame, recorded.size)
+            self.workspace_bytes = max(self.workspace_bytes, recorded.workspace_bytes)
+        total = sum([len(fields) for _, fields in steps])
+        self.steps = <Step *> malloc(max(1, self.count) * sizeof(Step))
+        self.fields = <Field *> malloc(max(1, total) * sizeof(Field))
+        self.frames = <char *> malloc(max(1, size))
+        if self.steps == NULL or self.fields == NULL or self.frames == NULL:
+            raise MemoryError("fastconv: no memory for a program")
+        size = 0
+        for at in range(self.count):
+            recorded, fields = steps[at]
+            memcpy(self.frames + size, recorded.frame, recorded.size)
+            self.steps[at] = Step(recorded.run, size, recorded.size, field, field)
+            size += round_up(recorded.size, 64)
+            for place, buffer, offset in fields:
+                self.fields[field] = Field(place, buffer, offset)
+                field += 1
+            self.steps[at].end_field = field
+
+    def __dealloc__(self):
+        free(self.steps)
+        free(self.fields)
+        free(self.frames)
+
+    def run(self, uintptr_t[::1] pointers, int first, int end):
+        """Run the operations from `first` up to `end`, on buffers that lie where `pointers` says.
+        """
+        cdef int most = threads.maximum(), code
+        cdef Py_ssize_t workspace = round_up(self.workspace_bytes * most, 64)
+        cdef Buffer memory = borrow_workspace(workspace + self.largest_frame)
+        try:
+            with nogil:
+                code = self.run_steps(&pointers[0], first, end, memory.data,
+                                      memory.data + workspace, most)
+            raise_for(code)
+        finally:
+            return_workspace(memory)
+
+    cdef int run_steps(self, const uintptr_t *pointers, int first, int end, char *workspace,
+                       char *frame, int most) noexcept nogil:
+        cdef int at, index, code
+        cdef const Step *step
+        cdef const Field *field
+        for at in range(first, end):
+            step = &self.steps[at]
+            memcpy(frame, self.frames + step.frame, step.size)
+            for index in range(step.first_field, step.end_field):
+                field = &self.fields[index]
+                (<uintptr_t *> (frame + field.place))[0] = pointers[field.buffer] + field.offset
+            code = step.run(frame, workspace, most)
+            if code != threads.FC_OK:
+                return code
+        return threads.FC_OK

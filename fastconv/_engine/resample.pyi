@@ -1,0 +1,6 @@
+import numpy as np
+
+def weigh(
+    x: np.ndarray, offsets: np.ndarray, weights: np.ndarray, out: np.ndarray
+) -> np.ndarray: ...
+def pick(x: np.ndarray, index: np.ndarray, out: np.ndarray) -> np.ndarray: ...

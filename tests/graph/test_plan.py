@@ -1,0 +1,167 @@
+"""Plans give what the steps give, on any numbers, and know when they do not hold."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv.graph.executor import Executor, Operation
+from fastconv.graph.ir import Graph, Node, Value
+
+SHAPE = (1, 8, 6, 5)
+
+
+def value(name="v", shape=None, dtype=np.float32):
+    return Value(name, np.dtype(dtype), shape)
+
+
+def sizes(*numbers):
+    return Value("sizes", constant=np.array(numbers))
+
+
+def stepwise(executor, inputs):
+    """What the steps give one by one."""
+    slots = executor.filled(inputs)
+    for step in executor.steps:
+        executor.run_step(step, slots)
+    return [slots[slot] for slot in executor.outputs]
+
+
+def check(graph, feeds):
+    """Run each feed thrice, in turn, and hold it against the steps; return the executor."""
+    executor = Executor(graph)
+    wanted = [stepwise(executor, feed) for feed in feeds]
+    for _ in range(3):
+        for feed, exact in zip(feeds, wanted, strict=True):
+            for result, right in zip(executor.run(feed), exact, strict=True):
+                assert result.dtype == right.dtype
+                np.testing.assert_array_equal(result, right)
+    return executor
+
+
+def random(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def conv(rng, x, y, *more):
+    weight, bias = Value("w", constant=random(rng, 8, 8, 3, 3)), Value("b", constant=random(rng, 8))
+    return Node("Conv", [x, weight, bias, *more], [y], {"pads": (1, 1, 1, 1)})
+
+
+def network(rng):
+    """A residual block behind which channels are joined, moved and cut apart."""
+    x, a, b, c, d, e, f, g, h, i = (value(name, SHAPE) for name in "xabcdefghi")
+    nodes = [
+        conv(rng, x, a), Node("Relu", [a], [b]), conv(rng, b, c, x),
+        Node("MaxPool", [c], [d], {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)}),
+        Node("Concat", [d, b], [e], {"axis": 1}),
+        Node("GlobalAveragePool", [e], [f]), Node("Mul", [e, f], [g]),
+        Node("Split", [g], [h, i], {"axis": 1}),
+    ]
+    return Graph([x], [h, i, f], nodes)
+
+
+def test_networks_run_without_python(rng, monkeypatch):
+    executor = check(network(rng), [[random(rng, *SHAPE)] for _ in range(3)])
+    monkeypatch.setattr(Operation, "__call__", lambda self, inputs: pytest.fail(self.node.op))
+    executor.run([random(rng, *SHAPE)])
+
+
+def test_each_signature_has_its_plan(rng):
+    last = random(rng, 1, 6, 5, 8).transpose(0, 3, 1, 2)
+    check(network(rng), [[random(rng, *SHAPE)], [random(rng, 2, 8, 9, 4)], [last]])
+
+
+def test_signatures_are_many(rng):
+    check(network(rng), [[random(rng, 1, 8, 5, width)] for width in range(3, 30)])
+
+
+def test_precision_is_part_of_the_signature(rng):
+    executor, x = Executor(network(rng)), random(rng, *SHAPE)
+    executor.run([x])
+    with fastconv.precision("highest"):
+        wanted = stepwise(executor, [x])
+        for _ in range(2):
+            np.testing.assert_array_equal(executor.run([x])[0], wanted[0])
+
+
+def test_results_are_the_callers_own(rng):
+    executor = Executor(network(rng))
+    feeds = [[random(rng, *SHAPE)] for _ in range(4)]
+    results = [executor.run(feed) for feed in feeds]
+    for feed, result in zip(feeds, results, strict=True):
+        np.testing.assert_array_equal(result[0], stepwise(executor, feed)[0])
+
+
+def test_threads_share_a_plan(rng):
+    executor = Executor(network(rng))
+    feeds = [[random(rng, *SHAPE)] for _ in range(8)]
+    wanted = [stepwise(executor, feed)[0] for feed in feeds]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(executor.run, feeds * 20))
+    for result, exact in zip(results, wanted * 20, strict=True):
+        np.testing.assert_array_equal(result[0], exact)
+
+
+def test_the_arena_is_shared_by_what_is_not_alive_together(rng):
+    values = [value(str(at), SHAPE) for at in range(12)]
+    nodes = [conv(rng, x, y) for x, y in zip(values, values[1:], strict=False)]
+    executor = check(Graph(values[:1], values[-1:], nodes), [[random(rng, *SHAPE)]])
+    (plan,) = executor._plans.values()
+    assert plan.arena_bytes == 2 * np.prod(SHAPE) * 4
+
+
+def test_steps_in_python_are_called(rng):
+    x, a, b, c, y = (value(name, SHAPE) for name in "xabcy")
+    nodes = [conv(rng, x, a), Node("Greater", [a, x], [b]), Node("Where", [b, a, x], [c]),
+             conv(rng, c, y)]
+    check(Graph([x], [y, c], nodes), [[random(rng, *SHAPE)] for _ in range(3)])
+
+
+def test_views_and_shapes_cost_nothing(rng, monkeypatch):
+    x, t, s, r, a, y = (value(name) for name in "xtsray")
+    nodes = [
+        Node("Transpose", [x], [t], {"perm": (0, 2, 3, 1)}), Node("Shape", [t], [s]),
+        Node("Slice", [t, sizes(1), sizes(4), sizes(1)], [a]),
+        Node("Reshape", [a, sizes(3, -1)], [r]),
+        Node("Relu", [r], [y]),
+    ]
+    executor = check(Graph([x], [y, s, a], nodes), [[random(rng, *SHAPE)] for _ in range(2)])
+    monkeypatch.setattr(Operation, "__call__", lambda self, inputs: pytest.fail(self.node.op))
+    executor.run([random(rng, *SHAPE)])
+
+
+@pytest.mark.parametrize("op", ["Reshape", "Slice"])
+def test_shapes_that_follow_from_numbers(rng, op):
+    x, n, a, y = value("x"), value("n", dtype=np.int64), value("a"), value("y")
+    inputs = [x, n] if op == "Reshape" else [x, sizes(0), n]
+    nodes = [Node(op, inputs, [a]), Node("Relu", [a], [y])]
+    feeds = [[random(rng, 4, 6), np.array(shape)] for shape in ((3, 8), (8, 3), (3, 8))]
+    if op == "Slice":
+        feeds = [[feed[0], feed[1][:1]] for feed in feeds]
+    check(Graph([x, n], [y], nodes), feeds)
+
+
+def test_numbers_that_kernels_read_are_no_part_of_a_plan(rng):
+    x, pads, y = value("x"), value("pads", dtype=np.int64), value("y")
+    feeds = [[random(rng, 4, 6), np.array(pad)] for pad in ((0, 1, 0, 0), (0, 0, 0, 1))]
+    check(Graph([x, pads], [y], [Node("Pad", [x, pads], [y])]), feeds)
+
+
+def test_inputs_that_are_results(rng):
+    x, y = value("x"), value("y")
+    nodes = [Node("Transpose", [x], [y], {"perm": (1, 0)})]
+    check(Graph([x], [x, y], nodes), [[random(rng, 3, 4)] for _ in range(2)])
+
+
+def test_one_array_is_several_results(rng):
+    x, a, y = value("x"), value("a"), value("y")
+    nodes = [Node("Relu", [x], [a]), Node("Reshape", [a, sizes(-1)], [y])]
+    check(Graph([x], [a, y, a], nodes), [[random(rng, 3, 4)] for _ in range(2)])
+
+
+def test_empty_arrays_and_lists_run_without_plans(rng):
+    x, a, y = value("x"), value("a"), value("y")
+    nodes = [Node("Slice", [x, sizes(4), sizes(9)], [a]), Node("Concat", [a, x], [y], {"axis": 0})]
+    check(Graph([x], [y], nodes), [[random(rng, 4, 3)]])
