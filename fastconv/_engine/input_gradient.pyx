@@ -162,6 +162,7 @@ cdef void multiply(const Spread *b, const char **table, const char *panel, index
     g.c_row = b.plane_pitch
     g.finish = NULL
     g.first = 0
+    g.ahead_lines = 0
     for row in range(c.kernel[1]):
         channel = 0
         while channel < b.group_in:
