@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         train, test, kind = *_held_back(train, arguments), "validation"
     make_folder("--out", arguments.out)
     epochs = arguments.epochs or max(EPOCHS, min(MOST_EPOCHS, PICTURES // train.count))
-    print(f"{train.count} pictures to learn from, {test.count} for {kind}; {epochs} epochs")
+    print(f"{train.count} pictures to learn from, {test.count} for {kind}; epochs: {epochs}")
     normalise = Normalise.of(train.images)
     net = NETWORKS[arguments.network](
         1 + int(train.labels.max()), variant="modern", rng=arguments.seed

@@ -127,7 +127,8 @@ def history_chart(history: Any):
                 epochs = range(1, len(values) + 1)
                 axes.plot(epochs, values, color=colour, label=label, marker=".")
         if history.best is not None:
-            axes.axvline(history.best + 1, color=QUIET, linewidth=0.8, linestyle=(0, (4, 3)))
+            style = {"color": QUIET, "linewidth": 0.8, "linestyle": (0, (4, 3))}
+            axes.axvline(history.best + 1, label="weights kept", **style)
         axes.set_title(name, loc="left", fontsize=11, fontweight="bold", color=INK)
         axes.set_xlabel("epoch", fontsize=9, color=QUIET)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -213,8 +214,9 @@ def _draw_spots(axes, spots, area) -> None:
 def _name_spots(axes, spots, area) -> None:
     """Write each name where it covers neither a spot nor another name, if there is such a place.
 
-    Whoever has the fewest free places chooses first.
+    Whoever has the fewest free places chooses first. Where spots overlap, lines join them to names.
     """
+    from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
     points = axes.figure.dpi / 72
@@ -225,23 +227,32 @@ def _name_spots(axes, spots, area) -> None:
         reach = 0.8 * _radius(area, one[area.quantity]) * points
         taken.append(Bbox([middle - reach, middle + reach]))
 
+    def extent(note):
+        note.get_window_extent()  # moves the text to its place; the extent has the line in it
+        return Text.get_window_extent(note)
+
     def collisions(note):
-        box = note.get_window_extent()
+        box = extent(note)
         inside = frame.x0 < box.x0 and box.x1 < frame.x1
         return sum(map(box.overlaps, taken)) + (0 if inside else len(taken))
 
-    waiting = [_candidates(axes, *spot, _radius(area, spot[2][area.quantity])) for spot in spots]
+    crowded = [sum(map(box.overlaps, taken)) > 1 for box in taken]  # each overlaps itself
+    waiting = [
+        _candidates(axes, *spot, _radius(area, spot[2][area.quantity]), line)
+        for spot, line in zip(spots, crowded, strict=True)
+    ]
     waiting.sort(key=lambda notes: sum(collisions(note) == 0 for note in notes))
     for notes in waiting:
         best = min(notes, key=collisions)
-        taken.append(best.get_window_extent())
+        taken.append(extent(best))
         for note in notes:
             if note is not best:
                 note.remove()
 
 
-def _candidates(axes, x, y, one, radius) -> list:
-    """Write the name of a spot in all places, near ones first."""
+def _candidates(axes, x, y, one, radius, line) -> list:
+    """Write the name of a spot in all places, near ones first; with a line to its middle or not."""
+    joint = {"arrowstyle": "-", "color": INK, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
     return [
         axes.annotate(
             one["title"],
@@ -252,8 +263,9 @@ def _candidates(axes, x, y, one, radius) -> list:
             va=va,
             fontsize=8,
             color=INK,
+            arrowprops=joint if line else None,
         )
-        for distance in (2, 12)
+        for distance in (2, 12, 22)
         for across, up, ha, va in PLACES
     ]
 

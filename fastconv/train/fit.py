@@ -71,12 +71,12 @@ def fit(
     Raises
     ------
     ValueError
-        When the checkpoint to resume from is damaged or of another training.
+        When the checkpoint cannot be written where it should, or the one to resume from is damaged
+        or of another training.
     """
     epochs = integer("fit", "epochs", epochs, minimum=0)
     seed = integer("fit", "seed", seed, minimum=0)
-    if checkpoint is not None and Path(checkpoint).suffix != ".npz":
-        raise ValueError(f"fit: checkpoint must end in .npz, got {str(checkpoint)!r}")
+    _check_checkpoint(checkpoint)
     training = _Training(model, optimiser, loss, schedule, seed)
     if resume and checkpoint is not None and Path(checkpoint).exists():
         training.resume(checkpoint)
@@ -95,6 +95,16 @@ def fit(
             training.history.interrupted = True
         training.keep_best()
     return training.history
+
+
+def _check_checkpoint(path):
+    """Find out before the first epoch, not after it, that a checkpoint cannot be written."""
+    if path is None:
+        return
+    if Path(path).suffix != ".npz":
+        raise ValueError(f"fit: checkpoint must end in .npz, got {str(path)!r}")
+    if not Path(path).parent.is_dir():
+        raise ValueError(f"fit: checkpoint must lie in a folder that exists, got {str(path)!r}")
 
 
 def evaluate(model, batches, loss=softmax_cross_entropy):

@@ -85,7 +85,7 @@ def test_validation_leaves_the_test_pictures_alone(folder, tmp_path, capsys, mon
     words = ["train", "lenet", "--data", str(folder), "--epochs", "1", "--out", str(tmp_path)]
     assert main([*words, "--validate", "40"]) == 0
     text = capsys.readouterr().out
-    assert "200 pictures to learn from, 40 for validation; 1 epochs" in text
+    assert "200 pictures to learn from, 40 for validation; epochs: 1" in text
     assert "% of the validation pictures are right" in text and "test pictures" not in text
     _, unseen = command.read_folder(folder, 0)
     forbidden = {image.tobytes() for image in unseen.images}

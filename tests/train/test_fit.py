@@ -127,6 +127,8 @@ def test_checkpoints_of_another_training_are_refused(dataset, tmp_path):
         train(network(), dataset, 2, checkpoint=path, resume=True)
     with pytest.raises(ValueError, match="fit: checkpoint must end in .npz"):
         train(network(), dataset, 1, checkpoint=tmp_path / "file.pth")
+    with pytest.raises(ValueError, match="fit: checkpoint must lie in a folder that exists, got "):
+        train(network(), dataset, 1, checkpoint=tmp_path / "absent" / "file.npz")
 
 
 class Interrupting:
