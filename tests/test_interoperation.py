@@ -37,13 +37,13 @@ def as_tensor(array):
 
 def as_frame(array):
     """What pandas has for it: a series, a frame, or nothing."""
-    pandas = pytest.importorskip("pandas", reason="needs pandas: pip install pandas")
+    pandas = pytest.importorskip("pandas", reason="needs pandas: pip install fastconv[test]")
     kinds = {1: pandas.Series, 2: pandas.DataFrame}
     return kinds[array.ndim](array, copy=False) if array.ndim in kinds else array
 
 
 def as_labelled(array):
-    xarray = pytest.importorskip("xarray", reason="needs xarray: pip install xarray")
+    xarray = pytest.importorskip("xarray", reason="needs xarray: pip install fastconv[test]")
     return xarray.DataArray(array)
 
 
