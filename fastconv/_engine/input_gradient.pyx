@@ -163,7 +163,6 @@ cdef void multiply(const Spread *b, const char **table, const char *panel, index
     g.finish = NULL
     g.ahead_lines = 0
     g.first = 0
-    g.ahead_lines = 0
     for row in range(c.kernel[1]):
         channel = 0
         while channel < b.group_in:
