@@ -24,15 +24,20 @@ def as_array(value):
     return np.asarray(imported(value))
 
 
-def readable(op, array):
-    """`array` as the engine reads it: a copy where its byte order or alignment is another."""
-    if not (array.dtype.isnative and array.flags.aligned):
-        array = array.astype(array.dtype.newbyteorder("="))
-    if array.dtype not in TYPES:
-        raise RuntimeError(
-            f"{op}: input must be of bool, an integer type, float32 or float64, got {array.dtype}"
-        )
-    return array
+def readable(op, array, output):
+    """`array` as the engine reads it, a copy where its byte order or alignment is another.
+
+    Refuses it, or the output, if they are of types that no filter knows.
+    """
+    for name, dtype in (("input", array.dtype), ("output", output.dtype)):
+        if dtype.newbyteorder("=") not in TYPES:
+            error = TypeError if dtype.kind in "SU" else RuntimeError
+            raise error(
+                f"{op}: {name} must be of bool, an integer type, float32 or float64, got {dtype}"
+            )
+    if array.dtype.isnative and array.flags.aligned:
+        return array
+    return array.astype(array.dtype.newbyteorder("="))
 
 
 def _new(shape, dtype):

@@ -53,8 +53,6 @@ def run_passes(x, out, passes, any_order=False):
     in float64 and in the order given. Boxes, maxima and minima are made again as SciPy runs them.
     """
     target = out if _plain(out) else np.zeros(out.shape, out.dtype.newbyteorder("="))
-    if target.dtype not in TYPES:
-        raise RuntimeError(f"filters: output of {out.dtype} is not supported")
     if np.may_share_memory(x, target):
         x = x.copy()
     ordered = sorted(passes, key=lambda line: line[0]) if any_order else passes
@@ -130,8 +128,6 @@ def run_windows(x, outs, op, size, before, mode, fill, kernels, use_single):
     """
     plain = _plain(outs[0])
     targets = outs if plain else [np.zeros(o.shape, o.dtype.newbyteorder("=")) for o in outs]
-    if targets[0].dtype not in TYPES:
-        raise RuntimeError(f"filters: output of {outs[0].dtype} is not supported")
     if any(np.may_share_memory(x, target) for target in targets):
         x = x.copy()
     source, results = x, targets

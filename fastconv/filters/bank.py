@@ -55,7 +55,7 @@ def correlate_bank(input, weights, output=None, mode="reflect", cval=0.0, origin
     origins = one_each(op, "origin", origin, x.ndim)
     before = window_starts(op, origins, weights.shape[1:])
     output = get_output(op, output, x, shape=(len(weights), *x.shape))
-    mode, x, fill = check_mode(op, mode), readable(op, x), float(cval)
+    mode, x, fill = check_mode(op, mode), readable(op, x, output), float(cval)
     if not x.ndim:
         output[...] = x * weights
         return output

@@ -65,12 +65,20 @@ def _correlate1d(op, input, weights, axis, output, mode, cval, origin):
     axis = check_axis(op, axis, x.ndim)
     before = len(weights) // 2 + check_origin(op, origin, len(weights))
     line = _weighted(axis, terms_of(weights), before, check_mode(op, mode), float(cval))
-    return run_passes(readable(op, x), output, [line])
+    return run_passes(readable(op, x, output), output, [line])
+
+
+def _run_part(op, x, output, part, passes):
+    """Run the passes on the real or the imaginary part."""
+    out = getattr(output, part)
+    run_passes(readable(op, np.ascontiguousarray(getattr(x, part)), out), out, passes)
 
 
 def convolve1d(input, weights, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):
     """Convolve along one axis; see `scipy.ndimage.convolve1d`."""
     weights = as_array(weights)[::-1]
+    if len(weights):
+        check_origin("convolve1d", origin, len(weights))
     origin = -origin - (len(weights) % 2 == 0)
     return _correlate1d(
         "convolve1d", input, weights.conj(), axis, output, mode, cval, origin
@@ -140,10 +148,10 @@ def gaussian_filter(input, sigma, order=0, output=None, mode="reflect", cval=0.0
         output[...] = x
         return output
     if not is_complex:
-        return run_passes(readable(op, x), output, passes)
+        return run_passes(readable(op, x, output), output, passes)
     for part, fill in (("real", np.real(cval)), ("imag", np.imag(cval))):
         filled = [(*line[:5], float(fill), line[6]) for line in passes]
-        run_passes(np.ascontiguousarray(getattr(x, part)), getattr(output, part), filled)
+        _run_part(op, x, output, part, filled)
     return output
 
 
@@ -165,7 +173,7 @@ def _derivative(op, input, axis, output, mode, cval, across):
     ]  # fmt: skip
     # Linear where nothing but the picture counts, and whole numbers wrap alike in any order.
     any_order = not cval and (output.dtype.kind == "f" or output.dtype.itemsize < 8)
-    return run_passes(readable(op, x), output, passes, any_order)
+    return run_passes(readable(op, x, output), output, passes, any_order)
 
 
 def prewitt(input, axis=-1, output=None, mode="reflect", cval=0.0):
@@ -259,13 +267,14 @@ def _correlate(op, input, weights, output, mode, cval, origin, axes):
     origins = one_each(op, "origin", origin, len(axes))
     weights, origins = spread(op, "weights", weights, origins, axes, x.ndim)
     if op == "convolve":
+        window_starts(op, origins, weights.shape)  # the origins as they were given
         weights = np.flip(weights)
         origins = [-o - (n % 2 == 0) for o, n in zip(origins, weights.shape, strict=True)]
     before = window_starts(op, origins, weights.shape)
     output = get_output(op, output, x)
     if not isinstance(mode, str):
         raise RuntimeError(f"{op}: mode: A sequence of modes is not supported, got {mode!r}")
-    mode, x = check_mode(op, mode), readable(op, x)
+    mode, x = check_mode(op, mode), readable(op, x, output)
     window, fill = window_of(weights), float(cval)
     terms = window.terms
     if not len(terms.in_double) or not x.ndim:
@@ -297,10 +306,10 @@ def _boxes(op, x, output, cval, boxes):
         return output
     if x.dtype.kind != "c":
         passes = [(*line, float(cval), None) for line in lines]
-        return run_passes(readable(op, x), output, passes)
+        return run_passes(readable(op, x, output), output, passes)
     for part, fill in (("real", np.real(cval)), ("imag", np.imag(cval))):
         passes = [(*line, float(fill), None) for line in lines]
-        run_passes(np.ascontiguousarray(getattr(x, part)), getattr(output, part), passes)
+        _run_part(op, x, output, part, passes)
     return output
 
 

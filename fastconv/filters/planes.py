@@ -128,7 +128,7 @@ def _combined(op, x, kernel, out, before, border, fill):
     weights, fill = kernel.astype(np.float64), float(fill)
     window = Window(weights, np.ones(kernel.shape, bool))
     use_single = single(x.dtype, out.dtype, window.terms, fill)
-    return run_large(readable(op, x), out, weights, before, border, fill, window, use_single)
+    return run_large(readable(op, x, out), out, weights, before, border, fill, window, use_single)
 
 
 def _by_parts(op, x, kernel, shape, before, border, fill):

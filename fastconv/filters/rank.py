@@ -35,7 +35,7 @@ def _line(op, input, size, axis, output, mode, cval, origin, which):
     output = get_output(op, output, x)
     before = size // 2 + check_origin(op, origin, size)
     line = (axis, which, int(size), before, check_mode(op, mode), float(cval), None)
-    return run_passes(readable(op, x), output, [line])
+    return run_passes(readable(op, x, output), output, [line])
 
 
 def maximum_filter1d(input, size, axis=-1, output=None, mode="reflect", cval=0.0, origin=0):
@@ -79,7 +79,7 @@ def _filter(op, input, size, footprint, structure, output, mode, cval, origin, a
         if not passes:
             output[...] = x
             return output
-        return run_passes(readable(op, x), output, passes)
+        return run_passes(readable(op, x, output), output, passes)
     return _footprint(op, x, footprint, structure, output, mode, float(cval), origins, axes, which)
 
 
@@ -100,8 +100,8 @@ def _footprint(op, x, footprint, structure, output, mode, cval, origins, axes, w
     offsets = offsets.reshape(footprint.shape)
     before = window_starts(op, spread_origins, footprint.shape)
     run_windows(
-        readable(op, x), [output], "upper" if which == "max" else "lower", footprint.shape, before,
-        check_mode(op, mode), cval, [Window(offsets, footprint)],
+        readable(op, x, output), [output], "upper" if which == "max" else "lower",
+        footprint.shape, before, check_mode(op, mode), cval, [Window(offsets, footprint)],
         structure is None and x.dtype == output.dtype == np.float32,
     )  # fmt: skip
     return output

@@ -152,6 +152,15 @@ MISTAKES = [
     ("grey_dilation", ([1.0, 2],), {}),
     ("sobel", ([1.0, 2],), {"axis": 3}),
     ("sobel", ([1.0, 2],), {"output": np.zeros(3)}),
+    ("sobel", (["a", "b"],), {}),
+    ("correlate", (["a", "b"], [1, 2, 1]), {}),
+    ("uniform_filter", (["a", "b"], 3), {}),
+    ("maximum_filter", (["a", "b"], 3), {}),
+    ("sobel", ([None, 1],), {}),
+    ("maximum_filter", ([None, 1], 3), {}),
+    ("uniform_filter", ([1.0, 2], 3), {"output": object}),
+    ("correlate1d", ([1.0, 2], [1, 2, 1]), {"output": np.float16}),
+    ("maximum_filter", ([1.0, 2], 3), {"output": np.complex64}),
 ]
 
 
@@ -161,6 +170,17 @@ def test_mistakes_raise_what_scipy_raises(name, arguments, options):
         getattr(ndimage, name)(*arguments, **options)
     with pytest.raises(type(theirs.value), match="^[a-z_0-9]+: "):
         getattr(filters, name)(*arguments, **options)
+
+
+def test_types_are_refused_by_name():
+    with pytest.raises(RuntimeError, match="^uniform_filter: output must be .* got float16"):
+        filters.uniform_filter(np.zeros(3), 3, output=np.float16)
+
+
+@pytest.mark.parametrize("name", ["correlate1d", "convolve1d", "correlate", "convolve"])
+def test_the_origin_is_named_as_it_was_given(name):
+    with pytest.raises(ValueError, match=f"^{name}: Invalid origin: 2 is not between"):
+        getattr(filters, name)([1.0, 2], [1, 2, 1], origin=2)
 
 
 def test_float16_is_refused():
