@@ -65,23 +65,24 @@ FC_INLINE int is_inline_activation(const fc_epilogue *e) {
            e->activation == FC_ACT_CLIP;
 }
 
+/* No vectors: they might want the stack aligned, which costs the tiles a register. */
 typedef struct {
     int any;
-    vec low, high;
+    real low, high;
 } activation_bounds;
 
 FC_INLINE activation_bounds bounds_of(const fc_epilogue *e) {
     const int clip = e->activation == FC_ACT_CLIP;
     return (activation_bounds){
         .any = e->activation != FC_ACT_NONE,
-        .low = splat(clip ? (real)e->alpha : 0),
-        .high = splat(clip ? (real)e->beta : (real)__builtin_inf()),
+        .low = clip ? (real)e->alpha : 0,
+        .high = clip ? (real)e->beta : (real)__builtin_inf(),
     };
 }
 
 /* NaN passes: a comparison with it is false, and then the second one is taken. */
 FC_INLINE vec inline_activation(vec v, const activation_bounds *b) {
-    return b->any ? smaller(b->high, larger(b->low, v)) : v;
+    return b->any ? smaller(splat(b->high), larger(splat(b->low), v)) : v;
 }
 
 #endif

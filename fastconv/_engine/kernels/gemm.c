@@ -78,9 +78,11 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
     const real *b = (const real *)g->b;
     const char *const *pixel = g->a;
     const char *ahead = g->ahead;
+    /* 11 rows and more leave no register for it. */
+    const ptrdiff_t ahead_lines = rows <= 10 ? g->ahead_lines : 0;
     const ptrdiff_t offset = g->offset, depth = g->depth;
     for (ptrdiff_t tap = 0; tap < g->taps; tap++, pixel += g->a_step) {
-        for (ptrdiff_t line = 0; line < g->ahead_lines; line++, ahead += FC_CACHE_LINE)
+        for (ptrdiff_t line = 0; line < ahead_lines; line++, ahead += FC_CACHE_LINE)
             __builtin_prefetch(ahead);
         const real *a[MAX_ROWS];
         FC_UNROLL for (int i = 0; i < rows; i++) a[i] = (const real *)(pixel[i] + offset) + depth;
