@@ -23,10 +23,10 @@ cdef extern from *:
     #include <sys/mman.h>
     #endif
     enum { FC_LINE = 64, FC_HUGE_PAGE = 2 << 20 };
-    /* Rounds *size up to what was taken. */
-    static void *fc_aligned_alloc(size_t *size) {
+    /* In huge pages from so many bytes on; rounds *size up to what was taken. */
+    static void *fc_aligned_alloc(size_t *size, size_t huge_from) {
         void *p = NULL;
-        const size_t unit = *size > FC_HUGE_PAGE / 2 ? FC_HUGE_PAGE : FC_LINE;
+        const size_t unit = *size > huge_from ? FC_HUGE_PAGE : FC_LINE;
         *size = *size ? (*size + unit - 1) / unit * unit : unit;
         if (posix_memalign(&p, unit, *size)) return NULL;
     #ifdef MADV_HUGEPAGE
@@ -35,12 +35,18 @@ cdef extern from *:
         return p;
     }
     """
-    void *fc_aligned_alloc(size_t *size) nogil
+    enum: FC_HUGE_PAGE
+    void *fc_aligned_alloc(size_t *size, size_t huge_from) nogil
     void free(void *) nogil
 
 cdef extern from "Python.h":
     int PyTraceMalloc_Track(unsigned int domain, size_t place, size_t size)
     int PyTraceMalloc_Untrack(unsigned int domain, size_t place)
+
+# Huge pages from here on. A result is filled to its end; a workspace, of which a part may never be
+# touched, should not take a page of 2 MiB for it, so only a large one gets them.
+cdef size_t WORKSPACE_HUGE_FROM = 4 * FC_HUGE_PAGE
+cdef size_t RESULT_HUGE_FROM = FC_HUGE_PAGE // 2
 
 # What the shelf keeps at most: enough for every thread's strips and one packed weight array.
 cdef Py_ssize_t SHELF_BYTES = 64 << 20
@@ -60,7 +66,7 @@ cdef Buffer allocate(Py_ssize_t size):
     """Fresh memory of at least `size` bytes; MemoryError without."""
     cdef Buffer buffer = Buffer.__new__(Buffer)
     cdef size_t taken = size
-    buffer.data = <char *> fc_aligned_alloc(&taken) if size >= 0 else NULL
+    buffer.data = <char *> fc_aligned_alloc(&taken, WORKSPACE_HUGE_FROM) if size >= 0 else NULL
     if buffer.data == NULL:
         raise MemoryError(f"fastconv: {size} bytes of workspace are not to be had")
     buffer.size = taken
@@ -158,7 +164,7 @@ cdef Result result_buffer(Py_ssize_t size):
     if best >= 0:
         spare = take_spare(best)
     else:
-        spare.data = <char *> fc_aligned_alloc(&taken)
+        spare.data = <char *> fc_aligned_alloc(&taken, RESULT_HUGE_FROM)
         if spare.data == NULL:
             raise MemoryError(f"fastconv: {size} bytes of a result are not to be had")
         spare.size = taken
