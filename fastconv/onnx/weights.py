@@ -16,7 +16,8 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from io import BufferedIOBase
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class _NotUnderstood(Exception):
     """Bytes that are no protobuf, or in a form that nobody writes."""
 
 
-def split(file: BinaryIO, size: int) -> tuple[bytes, list[Slice | None]]:
+def split(file: BufferedIOBase, size: int) -> tuple[bytes, list[Slice | None]]:
     """Take large weights out of a model.
 
     Parameters
@@ -74,7 +75,7 @@ def split(file: BinaryIO, size: int) -> tuple[bytes, list[Slice | None]]:
         return _read(file, 0, size), []
 
 
-def _split_model(file: BinaryIO, size: int) -> tuple[bytes, list[Slice | None]]:
+def _split_model(file: BufferedIOBase, size: int) -> tuple[bytes, list[Slice | None]]:
     pieces: list[bytes] = []
     slices: list[Slice | None] | None = None
     for field in _fields(file, 0, size):
@@ -88,7 +89,7 @@ def _split_model(file: BinaryIO, size: int) -> tuple[bytes, list[Slice | None]]:
     return b"".join(pieces), slices or []
 
 
-def _split_graph(file: BinaryIO, graph: _Field) -> tuple[bytes, list[Slice | None]]:
+def _split_graph(file: BufferedIOBase, graph: _Field) -> tuple[bytes, list[Slice | None]]:
     pieces: list[bytes] = []
     slices: list[Slice | None] = []
     for field in _fields(file, graph.value, graph.end):
@@ -101,7 +102,7 @@ def _split_graph(file: BinaryIO, graph: _Field) -> tuple[bytes, list[Slice | Non
     return b"".join(pieces), slices
 
 
-def _split_tensor(file: BinaryIO, tensor: _Field) -> tuple[bytes, Slice | None]:
+def _split_tensor(file: BufferedIOBase, tensor: _Field) -> tuple[bytes, Slice | None]:
     if tensor.end - tensor.value >= LARGE:
         fields = list(_fields(file, tensor.value, tensor.end))
         data = [field for field in fields if field.number == _RAW_DATA and field.wire == _BYTES]
@@ -112,7 +113,7 @@ def _split_tensor(file: BinaryIO, tensor: _Field) -> tuple[bytes, Slice | None]:
     return _read(file, tensor.start, tensor.end), None
 
 
-def _fields(file: BinaryIO, start: int, end: int) -> Iterator[_Field]:
+def _fields(file: BufferedIOBase, start: int, end: int) -> Iterator[_Field]:
     """The fields of the message in start:end."""
     while start < end:
         file.seek(start)
@@ -132,7 +133,7 @@ def _fields(file: BinaryIO, start: int, end: int) -> Iterator[_Field]:
         start = value + length
 
 
-def _varint(file: BinaryIO, at: int) -> tuple[int, int]:
+def _varint(file: BufferedIOBase, at: int) -> tuple[int, int]:
     """The number at the file's place, `at`, and the place behind it."""
     number = 0
     for place in range(_LONGEST_VARINT):
@@ -155,7 +156,7 @@ def _delimited(number: int, content: bytes) -> bytes:
     return bytes(head) + content
 
 
-def _read(file: BinaryIO, start: int, end: int) -> bytes:
+def _read(file: BufferedIOBase, start: int, end: int) -> bytes:
     file.seek(start)
     return file.read(end - start)
 
@@ -172,7 +173,7 @@ class Weights:
         What `split` took out, by the initialisers' names.
     """
 
-    def __init__(self, file: BinaryIO, folder: str | None, slices: dict[str, Slice]) -> None:
+    def __init__(self, file: BufferedIOBase, folder: str | None, slices: dict[str, Slice]) -> None:
         self._file, self._folder, self._slices = file, folder, slices
 
     def read(self, onnx: Any, tensor: Any) -> np.ndarray:
@@ -202,7 +203,7 @@ class Weights:
             raise ValueError(f"{place.length} bytes for {count} of {dtype}")
         array = np.empty(tuple(tensor.dims), dtype)
         self._file.seek(place.offset)
-        if self._file.readinto(array.reshape(-1).view(np.uint8)) != place.length:  # type: ignore
+        if self._file.readinto(array.reshape(-1).view(np.uint8).data) != place.length:
             raise ValueError("the file ends before them")
         return array if sys.byteorder == "little" else array.byteswap(inplace=True)
 
