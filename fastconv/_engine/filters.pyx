@@ -219,6 +219,9 @@ cdef struct Desk:
     const char **raw              # by position: row h's window starts at raw[h - first row]
     const char **runs
     const char **term
+    const char **along_raw        # the same of the window along desk.line, the same for every row
+    const char **along_term
+    Py_ssize_t along_terms
     char *rows                    # ring of converted rows
     char *run_rows                # ring of runs
     char *constant
@@ -228,16 +231,19 @@ cdef struct Desk:
     char *typed                   # one row in the result's type
 
 
-cdef Py_ssize_t term_room(const Line *down, const Line *along) noexcept nogil:
-    return max(down.size, along.size) + 2
+cdef Py_ssize_t pointers_of(const Lines *s) noexcept nogil:
+    """Places for the pointers of a desk: positions, runs and terms down, the same along."""
+    return 2 * (s.band + s.down.size - 1) + s.down.size + 2 + 2 * s.along.size + s.along.size + 2
 
 
 cdef void lay_out(Lines *s, Desk *desk, char *scratch) noexcept nogil:
-    cdef Py_ssize_t positions = s.band + s.down.size - 1 + s.along.size + s.along.size
+    cdef Py_ssize_t positions = s.band + s.down.size - 1
     desk.raw = <const char **> scratch
     desk.runs = desk.raw + positions
     desk.term = desk.runs + positions
-    scratch += round_up((2 * positions + term_room(&s.down, &s.along)) * sizeof(void *), 64)
+    desk.along_raw = desk.term + s.down.size + 2
+    desk.along_term = desk.along_raw + 2 * s.along.size
+    scratch += round_up(pointers_of(s) * sizeof(void *), 64)
     desk.rows = scratch
     desk.run_rows = desk.rows + s.ring * s.pitch
     desk.constant = desk.run_rows + s.ring * s.pitch
@@ -248,9 +254,7 @@ cdef void lay_out(Lines *s, Desk *desk, char *scratch) noexcept nogil:
 
 
 cdef ptrdiff_t lines_scratch(const Lines *s) noexcept nogil:
-    cdef Py_ssize_t positions = s.band + s.down.size - 1 + 2 * s.along.size
-    cdef ptrdiff_t pointers = (2 * positions + term_room(&s.down, &s.along)) * sizeof(void *)
-    return round_up(pointers, 64) + (2 * s.ring + 6) * s.pitch
+    return round_up(pointers_of(s) * sizeof(void *), 64) + (2 * s.ring + 6) * s.pitch
 
 
 cdef void stage(Lines *s, Desk *desk, Py_ssize_t first, Py_ssize_t position) noexcept nogil:
@@ -274,22 +278,26 @@ cdef void add_run(Lines *s, Desk *desk, Py_ssize_t at) noexcept nogil:
     desk.runs[at] = to
 
 
+cdef void point_along(Lines *s, Desk *desk) noexcept nogil:
+    """Where a row's terms will lie: in desk.line, or in the runs that are made of it."""
+    cdef const char **runs = desk.along_raw + s.along.size
+    cdef Py_ssize_t j
+    for j in range(s.along.size):
+        desk.along_raw[j] = desk.line + j * s.element
+        runs[j] = desk.line_runs + j * s.element
+    desk.along_terms = gather(&s.along, desk.along_raw, runs, desk.along_term)
+
+
 cdef int run_along(Lines *s, Desk *desk, char *out) noexcept nogil:
     """Filter the row that lies in desk.line from `before` on."""
     cdef const Line *along = &s.along
-    cdef const char **raw = desk.raw + s.band + s.down.size - 1
-    cdef const char **runs = desk.runs + s.band + s.down.size - 1
-    cdef Py_ssize_t j, terms
     s.kernels.extend(desk.line, along.before, desk.cols, along.size - 1 - along.before,
                      along.source, along.fill)
-    for j in range(along.size):
-        raw[j] = desk.line + j * s.element
-        runs[j] = desk.line_runs + j * s.element
     if along.run > 1:
-        combine(s.kernels, along, raw, along.run, desk.cols + along.size - along.run, False,
-                desk.line_runs)
-    terms = gather(along, raw, runs, desk.term)
-    return combine(s.kernels, along, desk.term, terms, desk.cols, True, out, s.streams)
+        combine(s.kernels, along, desk.along_raw, along.run, desk.cols + along.size - along.run,
+                False, desk.line_runs)
+    return combine(s.kernels, along, desk.along_term, desk.along_terms, desk.cols, True, out,
+                   s.streams)
 
 
 cdef int run_down(Lines *s, Desk *desk, Py_ssize_t at, char *out) noexcept nogil:
@@ -319,6 +327,7 @@ cdef int lines_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
         task //= s.outer_size[axis]
         desk.x += step * s.x_outer[axis]
         desk.out += step * s.out_outer[axis]
+    point_along(s, &desk)
     if s.down.op >= 0:
         s.kernels.fill(desk.constant, desk.cols, s.down.fill)
     staged = first
