@@ -21,7 +21,6 @@ n inputs to m outputs wide (of a grid, where there is a dilation), and no furthe
 """
 
 from .winograd_cost import tiles_along
-from .winograd_matrices import FORMS
 
 from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
@@ -31,7 +30,7 @@ from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .winograd_block cimport TABLE_BYTES, Blocking, Task, multiply
 from .winograd_block cimport packed_group_bytes, packed_panel_at, panel_start, panel_width
 from .winograd_block cimport point_into_v, strip_of, transform_input, transform_output
-from .winograd_kernels cimport fc_winograd_filter_args
+from .winograd_kernels cimport FC_WINOGRAD_FORMS, fc_winograd_filter_args
 
 # V's channels come in blocks of this many, a row group's rows one after the other; few channels
 # are one block.
@@ -60,12 +59,21 @@ cdef inline index odd_lines(index bytes) noexcept nogil:
 
 # ---------------------------------------------------------------- planning
 
+cdef int form_index(const Blocking *b, index tile, index taps) except -1:
+    """Where the kernel tables have F(tile, taps)."""
+    cdef int form
+    for form in range(FC_WINOGRAD_FORMS):
+        if b.kernels.winograd.forms[form][0] == tile and b.kernels.winograd.forms[form][1] == taps:
+            return form
+    raise AssertionError(f"no F({tile}, {taps}) in the kernel tables")
+
+
 cdef void plan_tiles(Blocking *b, index tile) except *:
     cdef const fc_conv *c = &b.conv
     cdef index taps = max(c.kernel[1], c.kernel[2]), points = tile + taps - 1
     b.axes = 1 if c.kernel[1] == c.kernel[2] else 0
     b.input_form = <int> (points // 2 - 2)
-    b.form = FORMS.index((tile, taps))
+    b.form = form_index(b, tile, taps)
     b.points = points * points if b.axes else points
     b.tile_height = tile if c.kernel[1] == taps else 1
     b.tile_width = tile if c.kernel[2] == taps else 1

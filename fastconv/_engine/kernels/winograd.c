@@ -283,12 +283,14 @@ FORMS_1D(DEFINE_1D)
 FORMS_2D(DEFINE_2D)
 
 #define BY_POINTS(stem) {stem##_4, stem##_6, stem##_8}
+#define NAME(m, r) {m, r},
 #define OUTPUT_1D(m, r) output_1d_##m##_##r,
 #define OUTPUT_2D(m, r) output_2d_##m##_##r,
 #define FILTER_1D(m, r) filter_1d_##m##_##r,
 #define FILTER_2D(m, r) filter_2d_##m##_##r,
 
 const fc_winograd_kernels FC_TABLE(winograd) = {
+    {FORMS_1D(NAME)},
     {BY_POINTS(input_1d), BY_POINTS(input_2d)},
     {{FORMS_1D(OUTPUT_1D)}, {FORMS_2D(OUTPUT_2D)}},
     {{FORMS_1D(FILTER_1D)}, {FORMS_2D(FILTER_2D)}},

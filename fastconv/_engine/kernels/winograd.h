@@ -53,9 +53,10 @@ typedef struct {
     ptrdiff_t dst_point;      /* bytes */
 } fc_winograd_filter_args;
 
-/* Along one axis and two; the input's by its points (4, 6, 8), the others for F(2, 3), F(4, 3),
- * F(6, 3), F(2, 5), F(4, 5), F(2, 7), the last one along one axis only. */
+/* Along one axis and two; the input's by its points (4, 6, 8), the others by F(m, taps). A form
+ * that is compiled along one axis only has NULL for two. */
 typedef struct {
+    int forms[FC_WINOGRAD_FORMS][2]; /* (m, taps) of each */
     void (*input[2][3])(const fc_winograd_input_args *);
     void (*output[2][FC_WINOGRAD_FORMS])(const fc_winograd_output_args *);
     void (*filter[2][FC_WINOGRAD_FORMS])(const fc_winograd_filter_args *);
