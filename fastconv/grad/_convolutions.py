@@ -29,6 +29,9 @@ from ..functional._check import (
 )
 from ..functional._convolve import convolve
 
+# Fewer leave lanes empty, and other ways fill them with pixels.
+FEWEST_CHANNELS = 16
+
 _planned = BoundedCache(512)
 _planned_inputs = BoundedCache(512)
 _remembered = BoundedCache(512)
@@ -58,7 +61,7 @@ def remembered(make, *arguments):
     return value
 
 
-def weight_gradient(op, geometry, x, dy, transposed=False):
+def weight_gradient(op, geometry, x, dy, transposed=False, precision=None):
     """Sum dy * x over the pixels of a convolution.
 
     Parameters
@@ -71,6 +74,7 @@ def weight_gradient(op, geometry, x, dy, transposed=False):
         Of the shapes that the geometry says.
     transposed : bool
         Of a 1-wide kernel and one group: return (C, K).
+    precision : str or None
 
     Returns
     -------
@@ -78,7 +82,7 @@ def weight_gradient(op, geometry, x, dy, transposed=False):
     """
     dtype = compute_dtype(op, x, dy)
     x, dy = plain_array(x, dtype), plain_array(dy, dtype)
-    flush_denormals = get_precision() != "highest"
+    flush_denormals = (precision or get_precision()) != "highest"
     key = geometry, x.strides, dy.strides, dtype, flush_denormals, transposed
     planned = _planned.get(key)
     if planned is None:
@@ -95,6 +99,8 @@ def conv_input(op, nd, input_size, weight, grad_output, options, layout, precisi
                           padding, dilation, groups, layout)
     grad_output = check_grad_output(op, grad_output, geometry.out_shape)
     dtype = _check_call(op, precision, grad_output, weight)
+    if _is_product(geometry, grad_output):
+        return _pixels_times_weight(op, weight, grad_output, precision)
     dx = _spread_small(geometry, weight, grad_output, dtype, precision)
     if dx is not None:
         return dx
@@ -103,6 +109,41 @@ def conv_input(op, nd, input_size, weight, grad_output, options, layout, precisi
                  _left_over(geometry))
     return convolve(f"conv_transpose{nd}d", grad_output, weight, None, None, None, precision,
                     arguments)
+
+
+def product(op, x, dy, transposed=False, precision=None):
+    """``dy.T @ x`` of matrices with equal numbers of rows; its transpose where asked for.
+
+    It is the weight gradient of a fully connected layer, and so of a 1-wide convolution whose batch
+    is the rows.
+    """
+    size = (dy.shape[1], x.shape[1], 1)
+    x, dy = x[:, :, None], dy[:, :, None]
+    geometry = remembered(conv_geometry, op, 1, x.shape, size, 1, 0, 1, 1, "NCW")
+    result = weight_gradient(op, geometry, x, dy, transposed, precision)
+    return result if transposed else result.reshape(size[:2])
+
+
+def _is_product(geometry, dy):
+    """Whether every pixel's channels are one of the rows of a matrix, times all of the weight."""
+    return (
+        geometry.channels_last
+        and geometry.groups == 1
+        and min(geometry.in_channels, geometry.out_channels) >= FEWEST_CHANNELS
+        and {*geometry.kernel_size, *geometry.stride} == {1}
+        and not any(geometry.pad_before)
+        and geometry.in_size == geometry.out_size
+        and dy.size > 0
+        and dy.flags.c_contiguous
+    )
+
+
+def _pixels_times_weight(op, weight, dy, precision):
+    """The input's gradient of such a convolution: sums over output channels, for which the weight
+    is packed as it lies. A transposed convolution would turn it first."""
+    channels = weight.shape[:2]
+    dx = product(op, dy.reshape(-1, channels[0]).T, weight.reshape(channels), True, precision)
+    return dx.reshape(*dy.shape[:-1], channels[1])
 
 
 def _spread_small(geometry, weight, dy, dtype, precision):
