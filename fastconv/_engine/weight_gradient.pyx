@@ -63,6 +63,7 @@ cdef index TURNED = 13
 # An x turned in one piece takes no more memory than this.
 cdef index TURNED_BYTES = 4 << 20
 cdef index TURNED_PIXELS = 256      # of a task
+cdef index TURNED_TOGETHER = 16
 
 
 # ---------------------------------------------------------------- planning
@@ -295,14 +296,17 @@ cdef int turn_task(void *context, index task, int thread) noexcept nogil:
     cdef const fc_view *x = &r.o.source
     cdef index first = task * TURNED_PIXELS
     cdef fc_gather_args g
-    g.src = x.data + first * x.space[2]
+    cdef index end = min(first + TURNED_PIXELS, b.conv.out_size[2])
     g.src_pixel = x.channel
     g.src_channel = x.space[2]
     g.pixels = b.group_in
-    g.channels = min(TURNED_PIXELS, b.conv.out_size[2] - first)
-    g.dst = r.o.x.data + first * b.element
     g.dst_pixel = b.turned_pitch
-    b.kernels.finish.gather(&g)
+    while first < end:      # a few pixels at a time, so that each one's channels stream by
+        g.src = x.data + first * x.space[2]
+        g.channels = min(TURNED_TOGETHER, end - first)
+        g.dst = r.o.x.data + first * b.element
+        b.kernels.finish.gather(&g)
+        first += g.channels
     return threads.FC_OK
 
 

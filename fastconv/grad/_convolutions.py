@@ -13,7 +13,8 @@ convolution whose input is dy.
 import numpy as np
 
 from .._engine import channel_sums
-from .._engine.input_gradient import InputGradient
+from .._engine.input_gradient import InputGradient, turned
+from .._engine.overlap_gradient import OverlapGradient
 from .._engine.weight_gradient import WeightGradient, exact
 from ..config import check_precision, get_precision
 from ..functional._cache import BoundedCache
@@ -31,6 +32,8 @@ from ..functional._convolve import convolve
 
 # Fewer leave lanes empty, and other ways fill them with pixels.
 FEWEST_CHANNELS = 16
+# What is remembered of an input gradient that is a transposed convolution like any other.
+NOT_SHORTER = object()
 
 _planned = BoundedCache(512)
 _planned_inputs = BoundedCache(512)
@@ -99,8 +102,8 @@ def conv_input(op, nd, input_size, weight, grad_output, options, layout, precisi
                           padding, dilation, groups, layout)
     grad_output = check_grad_output(op, grad_output, geometry.out_shape)
     dtype = _check_call(op, precision, grad_output, weight)
-    if _is_product(geometry, grad_output):
-        return _pixels_times_weight(op, weight, grad_output, precision)
+    if _is_pointwise(geometry):
+        return _pointwise_input(geometry, weight, grad_output, dtype, precision, layout)
     dx = _spread_small(geometry, weight, grad_output, dtype, precision)
     if dx is not None:
         return dx
@@ -124,38 +127,47 @@ def product(op, x, dy, transposed=False, precision=None):
     return result if transposed else result.reshape(size[:2])
 
 
-def _is_product(geometry, dy):
-    """Whether every pixel's channels are one of the rows of a matrix, times all of the weight."""
+def _is_pointwise(geometry):
+    """Whether every pixel of the result sees all channels of the pixel at its own place."""
     return (
-        geometry.channels_last
+        not geometry.plane
         and geometry.groups == 1
-        and min(geometry.in_channels, geometry.out_channels) >= FEWEST_CHANNELS
         and {*geometry.kernel_size, *geometry.stride} == {1}
         and not any(geometry.pad_before)
         and geometry.in_size == geometry.out_size
-        and dy.size > 0
-        and dy.flags.c_contiguous
     )
 
 
-def _pixels_times_weight(op, weight, dy, precision):
-    """The input's gradient of such a convolution: sums over output channels, for which the weight
-    is packed as it lies. A transposed convolution would turn it first."""
-    channels = weight.shape[:2]
-    dx = product(op, dy.reshape(-1, channels[0]).T, weight.reshape(channels), True, precision)
-    return dx.reshape(*dy.shape[:-1], channels[1])
+def _pointwise_input(geometry, weight, dy, dtype, precision, layout):
+    """The input's gradient of a 1x1 convolution: where channels lie side by side a product with
+    the weight as it lies, else a convolution with its transpose."""
+    op, channels = geometry.op, weight.shape[:2]
+    weight = np.ascontiguousarray(plain_array(weight, dtype).reshape(channels))
+    fewest = min(channels)
+    if geometry.channels_last and dy.flags.c_contiguous and dy.size and fewest >= FEWEST_CHANNELS:
+        dx = product(op, dy.reshape(-1, channels[0]).T, weight, True, precision)
+        return dx.reshape(*dy.shape[:-1], channels[1])
+    size = (*reversed(channels), *geometry.kernel_size)
+    arguments = (1, 0, 1, 1, layout, "auto", None)
+    return convolve(f"conv{geometry.nd}d", dy, turned(weight).reshape(size), None, None, None,
+                    precision, arguments)
 
 
 def _spread_small(geometry, weight, dy, dtype, precision):
-    """The gradient of the input where the engine has a shorter way than convolving, else None."""
+    """The gradient of the input where the engine has a shorter way than convolving, else None.
+
+    From few channels of small pictures to any, or from many channels to a few.
+    """
     dy = plain_array(dy, dtype)
     flush_denormals = (precision or get_precision()) != "highest"
     key = geometry, dy.strides, dtype, flush_denormals
     planned = _planned_inputs.get(key)
     if planned is None:
-        planned = InputGradient(geometry, dy, dtype, flush_denormals)
+        ways = (way(geometry, dy, dtype, flush_denormals)
+                for way in (InputGradient, OverlapGradient))
+        planned = next((way for way in ways if way.pays), NOT_SHORTER)
         _planned_inputs.remember(key, planned)
-    if not planned.pays:
+    if planned is NOT_SHORTER:
         return None
     return planned.run(np.ascontiguousarray(plain_array(weight, dtype)), dy)
 
