@@ -73,7 +73,7 @@ FC_INLINE void store_rows(const int channels, const int rows, const int vectors,
             const ptrdiff_t row = at->row + v * down, column = at->column + v * across;
             char *out = p->out + k * p->out_channel + row * p->out_row;
             FC_UNROLL for (int r = 0; r < rows; r++) {
-                const vec y = inline_activation(sum[k][r][v] + bias, &bounds);
+                const vec y = clip_activation(sum[k][r][v] + bias, &bounds);
                 real *to = (real *)(out + r * p->out_row) + column;
                 if (!whole && row + r >= p->rows) continue;
                 if (beside && v < vectors - 1) store(to, y);
@@ -113,7 +113,7 @@ FC_INLINE void clear_tile(const int channels, const int rows, const int vectors,
 FC_INLINE void leave_tile(const int channels, const int rows, const int vectors, const int beside,
                           const fc_planes_args *p, const planes_sums sum, const place *at) {
     if (p->out_pixel == (ptrdiff_t)sizeof(real) && !p->residual &&
-        is_inline_activation(&p->epilogue)) {
+        is_clip_activation(&p->epilogue)) {
         if (at->row + (beside ? 1 : vectors) * rows <= p->rows)
             store_rows(channels, rows, vectors, beside, 1, p, sum, at);
         else
