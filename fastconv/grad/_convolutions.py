@@ -13,8 +13,10 @@ convolution whose input is dy.
 import numpy as np
 
 from .._engine import channel_sums
+from .._engine.depthwise_gradient import DepthwiseGradient
 from .._engine.input_gradient import InputGradient, turned
 from .._engine.overlap_gradient import OverlapGradient
+from .._engine.planes_product import planes_product
 from .._engine.weight_gradient import WeightGradient, exact
 from ..config import check_precision, get_precision
 from ..functional._cache import BoundedCache
@@ -89,7 +91,9 @@ def weight_gradient(op, geometry, x, dy, transposed=False, precision=None):
     key = geometry, x.strides, dy.strides, dtype, flush_denormals, transposed
     planned = _planned.get(key)
     if planned is None:
-        planned = WeightGradient(geometry, x, dy, dtype, flush_denormals, transposed)
+        planned = DepthwiseGradient(geometry, x, dy, dtype, flush_denormals)
+        if not planned.pays:
+            planned = WeightGradient(geometry, x, dy, dtype, flush_denormals, transposed)
         _planned.remember(key, planned)
     return planned.run(x, dy)
 
@@ -139,14 +143,19 @@ def _is_pointwise(geometry):
 
 
 def _pointwise_input(geometry, weight, dy, dtype, precision, layout):
-    """The input's gradient of a 1x1 convolution: where channels lie side by side a product with
-    the weight as it lies, else a convolution with its transpose."""
+    """The input's gradient of a 1x1 convolution: a product with the weight as it lies where
+    channels lie side by side, with its transpose where pixels do."""
     op, channels = geometry.op, weight.shape[:2]
     weight = np.ascontiguousarray(plain_array(weight, dtype).reshape(channels))
-    fewest = min(channels)
-    if geometry.channels_last and dy.flags.c_contiguous and dy.size and fewest >= FEWEST_CHANNELS:
-        dx = product(op, dy.reshape(-1, channels[0]).T, weight, True, precision)
-        return dx.reshape(*dy.shape[:-1], channels[1])
+    if dy.flags.c_contiguous and dy.size and min(channels) >= FEWEST_CHANNELS:
+        dy = plain_array(dy, dtype)
+        if geometry.channels_last:
+            dx = product(op, dy.reshape(-1, channels[0]).T, weight, True, precision)
+        else:
+            planes = dy.reshape(geometry.batch, channels[0], -1)
+            flush_denormals = (precision or get_precision()) != "highest"
+            dx = planes_product(turned(weight), planes, flush_denormals)
+        return dx.reshape(_shape_of_input(geometry))
     size = (*reversed(channels), *geometry.kernel_size)
     arguments = (1, 0, 1, 1, layout, "auto", None)
     return convolve(f"conv{geometry.nd}d", dy, turned(weight).reshape(size), None, None, None,
