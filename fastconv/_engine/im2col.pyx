@@ -258,7 +258,9 @@ cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *
     b.skips = padded_share(&b.conv) > WORTH_SKIPPING
     b.fused = b.fused and b.taps * b.depth > 0
     plan_blocks(b, packed)
-    op.reads_weight = not packed and b.units * b.blocks == 1
+    # a task for every thread: then their panels are no more than all of them
+    op.reads_weight = not packed and b.units * b.blocks == 1 \
+        and task_count(b) >= threads.maximum()
     plan_workspace(b, op.reads_weight)
     op.pack = pack
     op.run = run

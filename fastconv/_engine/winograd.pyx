@@ -10,8 +10,9 @@ transformed domain the convolution is one small matrix product for each of the n
 Kernels of one row or column (1x3, 5x1, every 1-D convolution) do the same along one axis. Tiles
 are numbered through all images; a block of them goes through all three steps while it is in the
 cache. With few tiles for the threads a task makes only some output channels of a block, so that
-every weight is read by one thread only. Weights for a single call such a task transforms itself, a
-slab of output channels before it is multiplied, always into the same memory.
+every weight is read by one thread only. Where there are few blocks, tasks transform the weights of a
+single call themselves, a slab of output channels before it is multiplied, always into the same
+memory.
 
 A dilated convolution is d grids along an axis, each of every d-th pixel and undilated by itself;
 all their tiles are numbered together, and a dilation is only a longer step in the arrays.
@@ -51,6 +52,8 @@ cdef index PACK_CHANNELS = 64
 # of input as so many vector multiply-adds for each point.
 cdef index STREAM_TILES = 8
 cdef double INPUT_TRANSFORM = 8
+# So many bytes of U go through far caches or memory: that costs more than transforming them twice.
+cdef index FAR_BYTES = 8 << 20
 
 
 # ---------------------------------------------------------------- planning
@@ -126,7 +129,7 @@ cdef void plan_block(Blocking *b) noexcept:
                  max(b.rows, min(most, MOST_TILES) // b.rows * b.rows))
 
 
-cdef void plan_workspace(Blocking *b, bint packs_slabs) noexcept:
+cdef void plan_workspace(Blocking *b, bint with_slab) noexcept:
     """Where a thread keeps its pointers, strip, M and V, and perhaps a slab of U."""
     cdef index strip = b.in_height * strip_of(b, b.run, b.in_width).width * b.strip * b.element
     cdef index sums = b.run * b.tile_height * b.tile_width \
@@ -137,7 +140,7 @@ cdef void plan_workspace(Blocking *b, bint packs_slabs) noexcept:
     b.m_at = b.scratch_at + round_up(max(strip, sums), 4096)
     b.v_at = b.m_at + round_up(b.points * b.m_point, 4096)
     b.u_at = b.v_at + round_up(b.points * b.v_point, 4096)
-    b.workspace = b.u_at + round_up(slab_bytes(b) * packs_slabs, 4096)
+    b.workspace = b.u_at + round_up(slab_bytes(b) * with_slab, 4096)
 
 
 cdef Prepared plan_winograd(const fc_conv *conv, const fc_view *x, const fc_view *out,
@@ -156,7 +159,7 @@ cdef Prepared plan_winograd(const fc_conv *conv, const fc_view *x, const fc_view
     plan_tiles(b, tile)
     plan_channels(b)
     plan_block(b)
-    op.reads_weight = not packed and schedule(b, threads.maximum()).pieces == 1
+    op.reads_weight = not packed and packs_slabs(b, threads.maximum())
     plan_workspace(b, op.reads_weight)
     op.pack = pack
     op.run = run
@@ -233,6 +236,14 @@ cdef Schedule schedule(const Blocking *b, index count) noexcept nogil:
                 s.pieces = pieces
                 s.parts = parts
     return s
+
+
+cdef bint packs_slabs(const Blocking *b, index count) noexcept:
+    """Whether tasks transform a single call's weights for themselves: where that is cheaper, and
+    the threads' slabs of U are no more than all of it."""
+    cdef index bytes = packed_group_bytes(b) * b.conv.groups
+    return schedule(b, count).pieces <= (2 if bytes >= FAR_BYTES else 1) \
+        and slab_bytes(b) * count <= bytes
 
 
 cdef int run_task(void *context, index task, int thread) noexcept nogil:
