@@ -221,8 +221,9 @@ def _race_words(figure, height: float, result: dict[str, Any]) -> None:
     title += f": {mean:.2f}x, geometric mean of {count}" if mean else ""
     names = [name for name, peer in result["peers"].items() if peer["version"]]
     plural = "" if result["threads"] == 1 else "s"
+    both = ", forward and backward" if result.get("training") else ""
     words = (
-        f"peers: {', '.join(names)}\n{machine['cpu']}, {machine['isa']}, "
+        f"peers: {', '.join(names)}{both}\n{machine['cpu']}, {machine['isa']}, "
         f"{result['threads']} thread{plural}, {result['layout']}, float32"
     )
     figure.text(0.03, 1 - 0.45 / height, title, fontsize=15, fontweight="bold", color=INK)
