@@ -25,7 +25,7 @@ from .im2col_block cimport Blocking, TapRange, Task, find_tap_ranges, finish, fi
 from .im2col_block cimport find_weights, gather_strip, locate_block, multiply, pack_panel
 from .im2col_block cimport packed_group_bytes, packed_panel_at, point_at_result, point_into_input
 from .im2col_block cimport point_into_strip
-from .kernels cimport FC_ACT_CLIP, FC_ACT_NONE, FC_ACT_RELU
+from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 
 # A sum is built from chains of at most this many multiply-adds; one longer chain loses a digit.
@@ -257,7 +257,7 @@ cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *
     b.copied = not reads_in_place(b, x)
     b.rows_out = out.channel == b.element and \
         (residual.data == NULL or residual.channel == b.element)
-    b.fused = b.rows_out and conv.activation in (FC_ACT_NONE, FC_ACT_RELU, FC_ACT_CLIP)
+    b.fused = b.rows_out and conv.activation <= FC_ACT_LAST_INLINE
     b.panel = b.kernels.gemm.tile_rows[0] * b.kernels.gemm.lanes
     b.panels = ceil_div(b.group_out, b.panel)
     plan_reduction(b)

@@ -120,8 +120,7 @@ cdef Prepared plan_pointwise(const fc_conv *conv, const fc_view *x, const fc_vie
 
 
 cdef int pack_pointwise(const void *blocking, const char *weight, char *packed) noexcept nogil:
-    pack_tiles(&(<const Pointwise *> blocking).conv, weight, packed)
-    return threads.FC_OK
+    return pack_tiles(&(<const Pointwise *> blocking).conv, weight, packed)
 
 
 def pointwise_tile(dtype="float32", index group_out=FC_PLANES_CHANNELS):

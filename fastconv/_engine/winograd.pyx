@@ -27,7 +27,7 @@ from .winograd_cost import tiles_along
 from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
-from .kernels cimport FC_ACT_CLIP, FC_ACT_NONE, FC_ACT_RELU
+from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .winograd_block cimport TABLE_BYTES, Blocking, Task, find_weights, first_panel, multiply
 from .winograd_block cimport odd_lines, pack_panel, packed_group_bytes, packed_panel_at
@@ -155,7 +155,7 @@ cdef Prepared plan_winograd(const fc_conv *conv, const fc_view *x, const fc_view
     b.in_place = x.channel == b.element
     b.rows_out = out.channel == b.element and \
         (residual.data == NULL or residual.channel == b.element)
-    b.fused = b.rows_out and conv.activation in (FC_ACT_NONE, FC_ACT_RELU, FC_ACT_CLIP)
+    b.fused = b.rows_out and conv.activation <= FC_ACT_LAST_INLINE
     plan_tiles(b, tile)
     plan_channels(b)
     plan_block(b)

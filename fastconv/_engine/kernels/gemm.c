@@ -58,10 +58,15 @@ FC_INLINE void finish_sums(const int rows, const int vectors, const fc_gemm_args
         }
     }
     const activation_bounds bounds = bounds_of(&f->epilogue);
-    if (bounds.any) {
+    if (bounds.swish) {
         FC_UNROLL for (int i = 0; i < rows; i++) {
             FC_UNROLL for (int j = 0; j < vectors; j++)
-                sum[i][j] = inline_activation(sum[i][j], &bounds);
+                sum[i][j] = hardswish_vec(sum[i][j], bounds.low, bounds.high);
+        }
+    } else if (bounds.any) {
+        FC_UNROLL for (int i = 0; i < rows; i++) {
+            FC_UNROLL for (int j = 0; j < vectors; j++)
+                sum[i][j] = clip_activation(sum[i][j], &bounds);
         }
     }
     FC_UNROLL for (int i = 0; i < rows; i++) {

@@ -61,6 +61,10 @@ typedef real vec_unaligned
 #define FC_IN_REGISTER(v) (void)(v)
 #endif
 
+/* Makes the compiler forget what it knows of a pointer, so that it reads anew what lies there
+ * instead of carrying it around a loop in too few registers. */
+#define FC_KEEP_POINTER(p) __asm__("" : "+r"(p))
+
 FC_INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
 FC_INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
 FC_INLINE vec splat(real s) { return s - (vec){0}; } /* s - 0 is s for every s, -0 and NaN too */
@@ -216,6 +220,27 @@ FC_INLINE vec min_nan(vec a, vec b) { return blend((ivec)(a != a), a, smaller(a,
 #endif
 FC_INLINE vec even_lanes(vec a, vec b) { return __builtin_shufflevector(a, b, FC_EVEN); }
 FC_INLINE vec odd_lanes(vec a, vec b) { return __builtin_shufflevector(a, b, FC_ODD); }
+
+/* The lanes of a from the n-th on and behind them the first n of b, 0 < n <= 4. Only where one
+ * instruction does it. */
+#if defined(__AVX512F__)
+#define FC_HAS_FOLLOWING 1
+#if FC_DTYPE == 32
+#define FC_FOLLOWING(n) (vec)_mm512_alignr_epi32((__m512i)b, (__m512i)a, n)
+#else
+#define FC_FOLLOWING(n) (vec)_mm512_alignr_epi64((__m512i)b, (__m512i)a, n)
+#endif
+FC_INLINE vec following(vec a, vec b, const int n) {
+    switch (n) { /* the instruction takes it as a literal */
+    case 1: return FC_FOLLOWING(1);
+    case 2: return FC_FOLLOWING(2);
+    case 3: return FC_FOLLOWING(3);
+    default: return FC_FOLLOWING(4);
+    }
+}
+#else
+#define FC_HAS_FOLLOWING 0
+#endif
 
 /* Lane i is the index[i]-th of the n elements from p on. On the weakest level no instruction moves
  * lanes by a variable, so there the elements are loaded one by one. */

@@ -16,8 +16,9 @@ FC_INLINE void load_transposed(vec block[FC_LANES], const int whole, const char 
         transpose_pieces(block);
         return;
     }
-    for (int i = 0; i < FC_LANES; i++)
-        block[i] = i < rows ? load_upto((const real *)(src + i * row), columns) : (vec){0};
+    const lane_mask mask = lanes_between(0, columns);
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++)
+        block[i] = i < rows ? load_masked((const real *)(src + i * row), mask) : (vec){0};
     transpose(block);
 }
 

@@ -25,11 +25,11 @@ typedef struct {
     ptrdiff_t dst_point, dst_group, dst_block; /* bytes */
 } fc_winograd_input_args;
 
-/* A run of tiles from M to channels-last pixels, through the epilogue (no activation, relu or
- * clip) with the residual. Outputs past `height`
- * rows and `width` columns, counted from the run's first, are dropped. A 1-D tile's outputs run
- * along dst_pixel and count as columns; where that is downwards, tile_width is 0. With a dilation
- * `height` counts every such row, `width` still every column. */
+/* A run of tiles from M to channels-last pixels, through the epilogue (activations up to
+ * FC_ACT_LAST_INLINE) with the residual. Outputs past `height` rows and `width` columns, counted
+ * from the run's first, are dropped. A 1-D tile's outputs run along dst_pixel and count as columns;
+ * where that is downwards, tile_width is 0. With a dilation `height` counts every such row, `width`
+ * still every column. */
 typedef struct {
     const char *src;                 /* M, at the run's first tile and channel */
     ptrdiff_t src_point, src_tile;   /* bytes */
