@@ -30,13 +30,16 @@ from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 
 # A sum is built from chains of at most this many multiply-adds; one longer chain loses a digit.
 cdef index CHAIN = 512
-# Pixels of one block: enough to reuse a panel's weights from L2, few enough to leave it room.
+# Pixels of one block: enough to reuse a panel's weights from L2, few enough to leave it room. A
+# strip has rows and columns beside its block's, fewer where the block is large.
 cdef index BLOCK_PIXELS = 96
-cdef index COPIED_BLOCK_PIXELS = 256
+cdef index COPIED_BLOCK_PIXELS = 448
+cdef index MERGED_BLOCK_PIXELS = 256    # of few channels, whose strips are small
 cdef index STRIP_BYTES = 320 << 10
 cdef index COPIES_BYTES = 1 << 20    # of single windows that cross the input's edge
 cdef index POINTER_BYTES = 256 << 10
-cdef index STRIPE_COLUMNS = 64
+cdef index STRIPE_COLUMNS = 112
+cdef index MERGED_STRIPE_COLUMNS = 64
 # Work is cut into up to this many tasks of at least this many operations.
 cdef index TASKS = 64
 cdef index TASKS_PER_THREAD = 4     # this many are enough: a late thread's are done by the others
@@ -117,7 +120,9 @@ cdef void plan_copied(Blocking *b, index most) noexcept:
     """Blocks of whole output rows of a stripe, as many as the strip's share of L2 allows."""
     cdef const fc_conv *c = &b.conv
     cdef index columns = c.out_size[2], rows
-    cdef index widest = STRIPE_COLUMNS if c.out_size[1] > 1 else most
+    cdef index widest = MERGED_STRIPE_COLUMNS if b.merged else STRIPE_COLUMNS
+    if c.out_size[1] == 1:
+        widest = most
     b.row_step = c.stride[1] if c.kernel[1] == 1 else 1
     b.column_step = c.stride[2] if c.kernel[2] == 1 else 1
     b.stripe = columns
@@ -192,7 +197,8 @@ cdef void plan_blocks(Blocking *b, bint packed) noexcept:
     The one thing that is planned for a number of threads, the present one: it moves no bit. In one
     block tasks pack weights for themselves, which may be worth uneven tasks.
     """
-    cdef index most = BLOCK_PIXELS if not (b.copied or b.merged) else COPIED_BLOCK_PIXELS
+    cdef index most = MERGED_BLOCK_PIXELS if b.merged else \
+        COPIED_BLOCK_PIXELS if b.copied else BLOCK_PIXELS
     cdef double operations = conv_operations(&b.conv), least = -1, cost
     cdef index wanted = <index> max(1.0, min(<double> TASKS, operations / TASK_OPERATIONS))
     cdef index enough = min(wanted, TASKS_PER_THREAD * threads.maximum()), best, step
