@@ -199,7 +199,7 @@ def plan_call(op, x, weight, residual, out, precision, arguments, exact=False, p
         choice = plan.choose(problem, algorithm, precision, exact)
         planned.append((phase.geometry, choice, phase.offset, phase.step, phase.select))
     call = PlannedCall(geometry, planned, x, result, residual, dtype, activation,
-                       precision != "highest")
+                       precision != "highest", packed)
     call.describe(geometry, precision, str(dtype))
     if _verbose:
         head = f"fastconv: {op} {x.shape} {dtype}, weight {weight.shape}: "

@@ -23,6 +23,8 @@ pytestmark = [
     pytest.mark.skipif(not OBJDUMP, reason="needs objdump (binutils)"),
 ]
 
+TILES = r"(?:tile|pointwise|steps|dots)_(\d+)x(\d+)(?:_[01])?"  # rows, vectors
+STRIPS = r"strip_(\d)_(\d)x(\d)_[01]_[01]"  # size and stride of the kernel, vectors
 REGISTERS = ("xmm", "ymm", "zmm")
 FUSED = re.compile(r"vfn?m(add|sub)\d+p[sd]")
 MULTIPLY = re.compile(r"v?mulp[sd]")
@@ -30,19 +32,19 @@ ON_THE_STACK = re.compile(r"\(%rsp")
 FRAME_POINTER = re.compile(r"mov +%rsp,%rbp")
 
 
-def functions():
-    """(name, rows, vectors, [(address, instruction)]) of each tile, at every level."""
+def functions(names):
+    """(name, the pattern's numbers, [(address, instruction)]) of each tile, at every level."""
     listing = subprocess.run(
         [OBJDUMP, "-d", "--no-show-raw-insn", dispatch.__file__],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     for part in re.split(r"\n\n(?=[0-9a-f]+ <)", listing):
         head, _, body = part.partition("\n")
-        name = re.search(r"<((?:tile|pointwise|steps|dots)_(\d+)x(\d+)(?:_[01])?)>:", head)
+        name = re.search(rf"<({names})>:", head)
         if name:
             lines = re.findall(r"^ *([0-9a-f]+):\t(.*?) *$", body, re.M)
             code = [(int(address, 16), text) for address, text in lines]
-            yield name[1], int(name[2]), int(name[3]), code
+            yield name[1], [int(number) for number in name.groups()[1:]], code
 
 
 def blocks_of(code):
@@ -123,7 +125,7 @@ def kind(code):
 def tiles():
     """{(register, type): {name: (rows, vectors, code)}}"""
     found = defaultdict(dict)
-    for name, rows, vectors, code in functions():
+    for name, (rows, vectors), code in functions(TILES):
         found[kind(code)][name] = rows, vectors, code
     if not found:
         pytest.skip("the extension was stripped: no kernel has a name in it")
@@ -190,3 +192,19 @@ def test_inner_loops(register, element, tiles):
             spills = [text for text in loop if ON_THE_STACK.search(text)]
             spills += [text for text in loop if framed and "(%rbp" in text]
             assert not spills, f"{tile}: {spills}"
+
+
+def test_strips():
+    """With 32 registers: one row of sums a round, and 3x3 has no vector on the stack."""
+    found = [part for part in functions(STRIPS) if kind(part[2])[0] == "zmm"]
+    if not found:
+        pytest.skip("the extension was stripped, or built without AVX-512: no strip has a name")
+    for name, (size, _, vectors), code in found:
+        # ways through the loop, by the jumps back to its beginning
+        loops = [loop for loop in inner_loops(code) if any(map(FUSED.match, loop))]
+        products = [sum(bool(FUSED.match(text)) for text in loop) for loop in loops]
+        assert max(products) == size * size * vectors, f"{name}: {products} products in a round"
+        assert not any(MULTIPLY.match(text) for _, text in code), f"{name}: unfused products"
+        held = [text for loop in loops for text in loop if "%zmm" in text]
+        spills = [text for text in held if re.search(r"\(%r[sb]p", text)]
+        assert size > 3 or not spills, f"{name}: {spills}"

@@ -113,6 +113,7 @@ typedef struct {
 #include "families.h"
 #include "filters.h"
 #include "gradient.h"
+#include "overlap.h"
 #include "pool.h"
 #include "pool_gradient.h"
 #include "sums.h"
