@@ -103,7 +103,7 @@ def roofline_chart(result: dict[str, Any]):
         colour, spot = ALGORITHMS[run["algorithm"]], (intensity, run["gflops"])
         axes.plot(*spot, "o", markersize=11, color=colour, alpha=0.85, markeredgecolor="white")
         axes.annotate(
-            number, spot, ha="center", va="center", fontsize=6.5, color="white", weight="bold"
+            str(number), spot, ha="center", va="center", fontsize=6.5, color="white", weight="bold"
         )
         note = f"{number:2d}  {layer['name']}"
         place = 0.7, 0.825 - 0.031 * (number - 1) * min(1, 25 / len(layers))

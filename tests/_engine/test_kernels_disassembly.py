@@ -23,6 +23,8 @@ pytestmark = [
     pytest.mark.skipif(not OBJDUMP, reason="needs objdump (binutils)"),
 ]
 
+TILES = r"(?:tile|pointwise|steps|dots)_(\d+)x(\d+)(?:_[01])?"  # rows, vectors
+STRIPS = r"strip_(\d)_(\d)x(\d)_[01]_[01]"  # size and stride of the kernel, vectors
 REGISTERS = ("xmm", "ymm", "zmm")
 FUSED = re.compile(r"vfn?m(add|sub)\d+p[sd]")
 MULTIPLY = re.compile(r"v?mulp[sd]")
@@ -30,31 +32,86 @@ ON_THE_STACK = re.compile(r"\(%rsp")
 FRAME_POINTER = re.compile(r"mov +%rsp,%rbp")
 
 
-def functions():
-    """(name, rows, vectors, [(address, instruction)]) of each tile, at every level."""
+def functions(names):
+    """(name, the pattern's numbers, [(address, instruction)]) of each tile, at every level."""
     listing = subprocess.run(
         [OBJDUMP, "-d", "--no-show-raw-insn", dispatch.__file__],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     for part in re.split(r"\n\n(?=[0-9a-f]+ <)", listing):
         head, _, body = part.partition("\n")
-        name = re.search(r"<((?:tile|pointwise|steps|dots)_(\d+)x(\d+)(?:_[01])?)>:", head)
+        name = re.search(rf"<({names})>:", head)
         if name:
             lines = re.findall(r"^ *([0-9a-f]+):\t(.*?) *$", body, re.M)
             code = [(int(address, 16), text) for address, text in lines]
-            yield name[1], int(name[2]), int(name[3]), code
+            yield name[1], [int(number) for number in name.groups()[1:]], code
+
+
+def blocks_of(code):
+    """Straight runs of instructions: {address: (texts, addresses of the blocks that may follow)}.
+
+    Jumps to elsewhere than the code end it, as a return does.
+    """
+    addresses = [address for address, _ in code]
+    after = dict(zip(addresses, [*addresses[1:], None], strict=True))
+    jumps = {address: re.match(r"j\w+ +([0-9a-f]+)", text) for address, text in code}
+    targets = {address: int(jump[1], 16) for address, jump in jumps.items() if jump}
+    ends = {address for address, text in code if re.match("j|ret", text)}
+    starts = {addresses[0], *targets.values(), *map(after.get, ends)} & set(addresses)
+    blocks, texts = {}, []
+    for address, text in code:
+        if address in starts:
+            start, texts = address, []
+            blocks[start] = texts, set()
+        texts.append(text)
+        if not re.match("jmp|ret", text):
+            blocks[start][1].update({after[address]} & starts)
+        if address in targets:
+            blocks[start][1].update({targets[address]} & starts)
+    return blocks
+
+
+def dominators(blocks):
+    """Of each block that can be reached: those that every way from the first one goes through."""
+    first = next(iter(blocks))
+    before = {start: set() for start in blocks}
+    for start, (_, ways) in blocks.items():
+        for way in ways:
+            before[way].add(start)
+    found = {start: set(blocks) for start in blocks}
+    found[first], changed = {first}, True
+    while changed:
+        changed = False
+        for start in blocks:
+            if start == first or not before[start]:
+                continue
+            new = set.intersection(*(found[b] for b in before[start])) | {start}
+            changed |= new != found[start]
+            found[start] = new
+    return found, before
 
 
 def inner_loops(code):
-    """Instructions of each innermost loop: from the target of a jump back up to the jump."""
-    spans = []
-    for address, text in code:
-        jump = re.match(r"j\w+ +([0-9a-f]+)", text)
-        if jump and int(jump.group(1), 16) <= address:
-            spans.append((int(jump.group(1), 16), address))
-    for start, end in spans:
-        if not any((s, e) != (start, end) and start <= s and e <= end for s, e in spans):
-            yield [text for address, text in code if start <= address <= end]
+    """Instructions of each innermost loop.
+
+    A loop is a jump to a block through which every way to the jump goes. Other jumps back only
+    return from code that the compiler has laid behind the rest.
+    """
+    blocks = blocks_of(code)
+    found, before = dominators(blocks)
+    loops = {}
+    for start, (_, ways) in blocks.items():
+        for head in ways & found[start]:
+            body, ahead = {head}, [start]
+            while ahead:
+                block = ahead.pop()
+                if block not in body:
+                    body.add(block)
+                    ahead += before[block]
+            loops.setdefault(head, set()).update(body)
+    for body in loops.values():
+        if not any(other < body for other in loops.values()):
+            yield [text for start in sorted(body) for text in blocks[start][0]]
 
 
 def kind(code):
@@ -68,11 +125,37 @@ def kind(code):
 def tiles():
     """{(register, type): {name: (rows, vectors, code)}}"""
     found = defaultdict(dict)
-    for name, rows, vectors, code in functions():
+    for name, (rows, vectors), code in functions(TILES):
         found[kind(code)][name] = rows, vectors, code
     if not found:
         pytest.skip("the extension was stripped: no kernel has a name in it")
     return found
+
+
+def listing(*lines):
+    """Code of one byte an instruction, from address 1 on."""
+    return list(enumerate(lines, 1))
+
+
+def test_loops_are_told_from_returns_of_code_laid_behind():
+    code = listing(
+        "xor", "test", "je 9",  # 1: to code behind
+        "vfmadd231ps a", "dec", "jne 4",  # 4: a loop
+        "vmulps b", "ret",  # 7: where the code behind returns to
+        "vmulps c", "test", "jne 4", "jmp 7",  # 9
+    )
+    assert list(inner_loops(code)) == [["vfmadd231ps a", "dec", "jne 4"]]
+
+
+def test_a_loop_holds_its_branches_and_not_the_loops_around_it():
+    code = listing(
+        "mov", "mov a",  # 2: the outer loop
+        "mov b", "je a",  # 3: the inner one
+        "vfmadd231ps", "dec", "jne 3", "jne 2", "ret",
+        "mov (%rsp)", "jmp 5",  # a: of the inner loop, laid behind
+    )
+    inner = ["mov b", "je a", "vfmadd231ps", "dec", "jne 3", "mov (%rsp)", "jmp 5"]
+    assert list(inner_loops(code)) == [inner]
 
 
 @pytest.mark.parametrize("element", ["s", "d"])
@@ -109,3 +192,19 @@ def test_inner_loops(register, element, tiles):
             spills = [text for text in loop if ON_THE_STACK.search(text)]
             spills += [text for text in loop if framed and "(%rbp" in text]
             assert not spills, f"{tile}: {spills}"
+
+
+def test_strips():
+    """With 32 registers: one row of sums a round, and 3x3 has no vector on the stack."""
+    found = [part for part in functions(STRIPS) if kind(part[2])[0] == "zmm"]
+    if not found:
+        pytest.skip("the extension was stripped, or built without AVX-512: no strip has a name")
+    for name, (size, _, vectors), code in found:
+        # ways through the loop, by the jumps back to its beginning
+        loops = [loop for loop in inner_loops(code) if any(map(FUSED.match, loop))]
+        products = [sum(bool(FUSED.match(text)) for text in loop) for loop in loops]
+        assert max(products) == size * size * vectors, f"{name}: {products} products in a round"
+        assert not any(MULTIPLY.match(text) for _, text in code), f"{name}: unfused products"
+        held = [text for loop in loops for text in loop if "%zmm" in text]
+        spills = [text for text in held if re.search(r"\(%r[sb]p", text)]
+        assert size > 3 or not spills, f"{name}: {spills}"

@@ -36,14 +36,14 @@ FC_INLINE void cover_narrow(const fc_planes_args *p, const planes_function *tile
     }
 }
 
-/* The general way out of a tile: any strides, residual, every activation. */
-FC_NOINLINE void finish_tile(const fc_planes_args *p, const planes_sums sum,
+/* The general way out of a tile's first `rows` rows: any strides, residual, every activation. */
+FC_NOINLINE void finish_tile(const fc_planes_args *p, const planes_sums sum, ptrdiff_t rows,
                              const place *from, int vectors) {
     const fc_epilogue *e = &p->epilogue;
     place at = *from;
     for (int v = 0; v < vectors; v++, at.row += at.down, at.column += at.across) {
         const ptrdiff_t left = p->columns - at.column;
-        for (ptrdiff_t r = 0; r < planes_rows[p->channels] && at.row + r < p->rows; r++) {
+        for (ptrdiff_t r = 0; r < rows && at.row + r < p->rows; r++) {
             for (int k = 0; k < p->channels; k++) {
                 vec y = sum[k][r][v];
                 if (e->bias) y += ((const real *)e->bias)[k];
@@ -73,7 +73,7 @@ FC_INLINE void store_rows(const int channels, const int rows, const int vectors,
             const ptrdiff_t row = at->row + v * down, column = at->column + v * across;
             char *out = p->out + k * p->out_channel + row * p->out_row;
             FC_UNROLL for (int r = 0; r < rows; r++) {
-                const vec y = inline_activation(sum[k][r][v] + bias, &bounds);
+                const vec y = clip_activation(sum[k][r][v] + bias, &bounds);
                 real *to = (real *)(out + r * p->out_row) + column;
                 if (!whole && row + r >= p->rows) continue;
                 if (beside && v < vectors - 1) store(to, y);
@@ -108,12 +108,17 @@ FC_INLINE void clear_tile(const int channels, const int rows, const int vectors,
     }
 }
 
-/* + bias, + residual, activation, and into the result: straight from the registers where that is
- * contiguous, without a residual, and the activation a simple one. */
+/* Whether sums may go into the result straight from the registers: contiguous, without a residual,
+ * and the activation a simple one. */
+FC_INLINE int leaves_at_once(const fc_planes_args *p) {
+    return p->out_pixel == (ptrdiff_t)sizeof(real) && !p->residual &&
+           is_clip_activation(&p->epilogue);
+}
+
+/* + bias, + residual, activation, and into the result. */
 FC_INLINE void leave_tile(const int channels, const int rows, const int vectors, const int beside,
                           const fc_planes_args *p, const planes_sums sum, const place *at) {
-    if (p->out_pixel == (ptrdiff_t)sizeof(real) && !p->residual &&
-        is_inline_activation(&p->epilogue)) {
+    if (leaves_at_once(p)) {
         if (at->row + (beside ? 1 : vectors) * rows <= p->rows)
             store_rows(channels, rows, vectors, beside, 1, p, sum, at);
         else
@@ -126,7 +131,7 @@ FC_INLINE void leave_tile(const int channels, const int rows, const int vectors,
             FC_UNROLL for (int v = 0; v < vectors; v++) kept[k][r][v] = sum[k][r][v];
         }
     }
-    finish_tile(p, kept, at, vectors);
+    finish_tile(p, kept, rows, at, vectors);
 }
 
 #endif
