@@ -5,13 +5,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 __all__ = ["whole_file", "write_file"]
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def whole_file(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     """Give a file to write, which takes its place at `path` when the block has ended well.
 
     Until then it lies beside that place under another name, and an error or Ctrl-C within the

@@ -107,21 +107,21 @@ cdef fc_conv conv_of(geometry, int type, bint flush_denormals) except *:
 
 
 cdef Prepared prepare(choice, const fc_conv *conv, const fc_view *x, const fc_view *out,
-                      const fc_view *residual):
+                      const fc_view *residual, bint packed):
     """The operation that a choice of `plan.choose` stands for."""
     if choice.form == "pointers":
-        return plan_im2col(conv, x, out, residual, False)
+        return plan_im2col(conv, x, out, residual, False, packed)
     if choice.form == "rows":
-        return plan_im2col(conv, x, out, residual, True)
+        return plan_im2col(conv, x, out, residual, True, packed)
     if choice.form == "planes":
         return plan_planes(conv, x, out, residual)
     if choice.form == "pointwise":
-        return plan_pointwise(conv, x, out, residual)
+        return plan_pointwise(conv, x, out, residual, packed)
     if choice.form == "depthwise":
         return plan_depthwise(conv, x, out, residual)
     if choice.form == "grouped":
         return plan_grouped(conv, x, out, residual)
-    return plan_winograd(conv, x, out, residual, choice.tile)
+    return plan_winograd(conv, x, out, residual, choice.tile, packed)
 
 
 cdef class ConvCall:
@@ -141,6 +141,8 @@ cdef class ConvCall:
         float32 or float64.
     activation : Activation
     flush_denormals : bool
+    packed : bool
+        The weights are packed once for many calls, not in each call.
     """
 
     cdef readonly tuple packing
@@ -155,7 +157,7 @@ cdef class ConvCall:
     cdef bint empty
 
     def __init__(self, geometry, phases, cnp.ndarray x, cnp.ndarray out, residual, dtype,
-                 activation, bint flush_denormals):
+                 activation, bint flush_denormals, bint packed):
         cdef Axes axes = axes_of(geometry, geometry.plane)
         cdef fc_view out_view = view_of((<object> out).strides, axes, dtype.itemsize), residual_view
         cdef Part part
@@ -183,7 +185,7 @@ cdef class ConvCall:
             conv.activation = ACTIVATION_CODES[activation.kind]
             conv.alpha = activation.alpha
             conv.beta = activation.beta
-            part.op = prepare(choice, &conv, &self.x_view, &part.out, &part.residual)
+            part.op = prepare(choice, &conv, &self.x_view, &part.out, &part.residual, packed)
             self.workspace_bytes = max(self.workspace_bytes, part.op.workspace_bytes)
             self.packed_bytes += part.op.packed_bytes
             self.parts.append(part)
@@ -211,22 +213,21 @@ cdef class ConvCall:
         cdef Packed packed = Packed.__new__(Packed)
         packed.key = self.packing
         packed.buffers = [allocate((<Part> part).op.packed_bytes) for part in self.parts]
-        self.pack_into(weight, packed.buffers)
+        for part, buffer in zip(self.parts, packed.buffers):
+            self.pack_part(part, self.plain_weight(part, weight), buffer)
         return packed
 
-    cdef pack_into(self, weight, list buffers):
-        cdef Part part
-        cdef Buffer buffer
-        cdef cnp.ndarray plain
-        cdef const char *source
+    cdef cnp.ndarray plain_weight(self, Part part, weight):
+        """A part's weights as a contiguous array of the compute dtype."""
+        chosen = weight if part.select is None else part.select(weight)
+        return np.ascontiguousarray(chosen, self.dtype)
+
+    cdef pack_part(self, Part part, cnp.ndarray plain, Buffer buffer):
+        cdef const char *source = <const char *> cnp.PyArray_DATA(plain)
         cdef int code
-        for part, buffer in zip(self.parts, buffers):
-            chosen = weight if part.select is None else part.select(weight)
-            plain = np.ascontiguousarray(chosen, self.dtype)
-            source = <const char *> cnp.PyArray_DATA(plain)
-            with nogil:
-                code = part.op.pack(part.op.blocking, source, buffer.data)
-            raise_for(code)
+        with nogil:
+            code = part.op.pack(part.op.blocking, source, buffer.data)
+        raise_for(code)
 
     def run(self, cnp.ndarray x, weight, Packed packed, bias, residual, out):
         """Convolve.
@@ -249,20 +250,32 @@ cdef class ConvCall:
             return result
         if listening() is not None:
             listening().fail()
-        buffers = [borrow_workspace((<Part> part).op.packed_bytes) for part in self.parts]
+        borrowed = []
         try:
-            self.pack_into(weight, buffers)
-            self.run_parts(x, buffers, bias, residual, result, None)
+            weights = [self.weights_for_once(part, weight, borrowed) for part in self.parts]
+            self.run_parts(x, weights, bias, residual, result, None)
         finally:
-            for buffer in buffers:
+            for buffer in borrowed:
                 return_workspace(buffer)
         return result
 
-    cdef run_parts(self, cnp.ndarray x, list buffers, bias, residual, cnp.ndarray out, Tape tape):
+    cdef weights_for_once(self, Part part, weight, list borrowed):
+        """What a part of a single call reads: the weights, or a buffer packed and `borrowed`."""
+        cdef cnp.ndarray plain = self.plain_weight(part, weight)
+        cdef Buffer buffer
+        if part.op.reads_weight:
+            return plain
+        buffer = borrow_workspace(part.op.packed_bytes)
+        borrowed.append(buffer)
+        self.pack_part(part, plain, buffer)
+        return buffer
+
+    cdef run_parts(self, cnp.ndarray x, list weights, bias, residual, cnp.ndarray out, Tape tape):
+        """Run all parts; `weights` has for each a Buffer of packed ones, or an array."""
         cdef fc_call call
         cdef Part part
         cdef Prepared op
-        cdef Buffer buffer, workspace
+        cdef Buffer workspace
         cdef cnp.ndarray vector = None
         cdef int code = threads.FC_OK
         cdef char *out_data = <char *> cnp.PyArray_DATA(out)
@@ -276,7 +289,7 @@ cdef class ConvCall:
             vector = self.plain_bias(bias)
             call.bias = <const char *> cnp.PyArray_DATA(vector)
         try:
-            for part, buffer in zip(self.parts, buffers):
+            for part, source in zip(self.parts, weights):
                 op = part.op
                 call.out = part.out
                 call.out.data = out_data + part.out_offset
@@ -284,12 +297,16 @@ cdef class ConvCall:
                 if residual is not None:
                     call.residual.data = <char *> cnp.PyArray_DATA(<cnp.ndarray> residual) \
                         + part.residual_offset
-                call.packed = buffer.data
+                call.packed = call.weight = NULL
+                if type(source) is Buffer:
+                    call.packed = (<Buffer> source).data
+                else:
+                    call.weight = <const char *> cnp.PyArray_DATA(<cnp.ndarray> source)
                 with nogil:
                     code = op.run(op.blocking, &call)
                 raise_for(code)
                 if tape is not None:
-                    record_part(tape, op, &call, residual is not None, (op, buffer, vector))
+                    record_part(tape, op, &call, residual is not None, (op, source, vector))
         finally:
             return_workspace(workspace)
 

@@ -21,7 +21,7 @@ cdef inline index tile_start(index tile, index group_out) noexcept nogil:
 
 
 # Tile after tile: [input channel][kernel depth, height, width][output channel].
-cdef void pack_tiles(const fc_conv *conv, const char *weight, char *packed) noexcept nogil
+cdef int pack_tiles(const fc_conv *conv, const char *weight, char *packed) noexcept nogil
 
 # What all direct forms count and address with.
 

@@ -247,23 +247,42 @@ def planes_tile(dtype="float32", index group_out=1):
 # ---------------------------------------------------------------- planes: weights
 
 cdef int pack_planes(const void *blocking, const char *weight, char *packed) noexcept nogil:
-    pack_tiles(&(<const Planes *> blocking).conv, weight, packed)
+    return pack_tiles(&(<const Planes *> blocking).conv, weight, packed)
+
+
+cdef struct PackContext:
+    const fc_conv *conv
+    const char *weight
+    char *packed
+
+
+cdef int pack_task(void *context, index task, int thread) noexcept nogil:
+    """The weights of one tile's channels, tap after tap."""
+    cdef PackContext *p = <PackContext *> context
+    cdef const fc_conv *c = p.conv
+    cdef index group_out = c.out_channels // c.groups, tiles = tile_count(group_out)
+    cdef index tile = task % tiles, at
+    cdef fc_interleave_args args
+    args.taps = c.in_channels // c.groups * c.kernel[0] * c.kernel[1] * c.kernel[2]
+    args.channels = tile_start(tile + 1, group_out) - tile_start(tile, group_out)
+    at = (task // tiles * group_out + tile_start(tile, group_out)) * args.taps \
+        * (8 if c.type else 4)
+    args.weight = p.weight + at
+    args.dst = p.packed + at
+    kernels(c.type).direct.interleave(&args)
     return threads.FC_OK
 
 
-cdef void pack_tiles(const fc_conv *conv, const char *weight, char *packed) noexcept nogil:
-    cdef index element = 8 if conv.type else 4, group_out = conv.out_channels // conv.groups
-    cdef index group, tile, channel
-    cdef fc_interleave_args args
-    args.taps = conv.in_channels // conv.groups \
+cdef int pack_tiles(const fc_conv *conv, const char *weight, char *packed) noexcept nogil:
+    cdef PackContext p
+    cdef index group_out = conv.out_channels // conv.groups
+    cdef double weights = 1.0 * conv.out_channels * (conv.in_channels // conv.groups) \
         * conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
-    for group in range(conv.groups):
-        for tile in range(tile_count(group_out)):
-            channel = group * group_out + tile_start(tile, group_out)
-            args.channels = tile_start(tile + 1, group_out) - tile_start(tile, group_out)
-            args.weight = weight + channel * args.taps * element
-            args.dst = packed + channel * args.taps * element
-            kernels(conv.type).direct.interleave(&args)
+    p.conv = conv
+    p.weight = weight
+    p.packed = packed
+    return threads.run(pack_task, &p, conv.groups * tile_count(group_out), 16 * weights, False,
+                       threads.maximum())
 
 
 # ---------------------------------------------------------------- planes: one block

@@ -44,6 +44,7 @@ cdef extern from "kernels.h" nogil:
         const ptrdiff_t *tap
         const char *w
         ptrdiff_t w_plane
+        ptrdiff_t w_channel
         ptrdiff_t w_row
         char *sums
         ptrdiff_t sum_channel

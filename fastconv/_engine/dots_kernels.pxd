@@ -14,7 +14,18 @@ cdef extern from "kernels.h" nogil:
         char *c
         ptrdiff_t c_row
 
+    ctypedef struct fc_taps_args:
+        ptrdiff_t taps
+        ptrdiff_t pixels
+        ptrdiff_t channels
+        const char *const *a
+        ptrdiff_t a_pixel
+        const char *b
+        ptrdiff_t b_pixel
+        char *c
+
     ctypedef struct fc_dots_kernels:
         int rows
         int columns
         void (*tile)(const fc_dots_args *) noexcept nogil
+        void (*taps)(const fc_taps_args *) noexcept nogil

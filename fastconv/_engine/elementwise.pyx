@@ -70,7 +70,8 @@ cdef void map_block(void *context, const Place *place, int thread) noexcept nogi
 
 
 def map(cnp.ndarray x, cnp.dtype dtype, out=None, *, int channel_axis=-1, center=None, scale=None,
-        shift=None, slope=None, activation="none", double alpha=0, double beta=0):
+        shift=None, slope=None, activation="none", double alpha=0, double beta=0,
+        bint moving=False):
     """activation((x - center) * scale + shift), results below 0 times slope; all parts optional.
 
     Parameters
@@ -85,11 +86,13 @@ def map(cnp.ndarray x, cnp.dtype dtype, out=None, *, int channel_axis=-1, center
         Contiguous, of `dtype`, one element per channel. The first three come together.
     activation : str
         Its kind, as `parse_activation` calls it; alpha and beta are its numbers.
+    moving : bool
+        Center, scale and shift are computed: a plan has them elsewhere, too.
     """
     cdef cnp.ndarray source, target
     source, target = prepare(x, dtype, out, True)
     run_map(source, target, channel_axis, (center, scale, shift, slope),
-            ACTIVATION_CODES[activation], alpha, beta, EXP_WORK)
+            ACTIVATION_CODES[activation], alpha, beta, EXP_WORK, moving)
     return deliver(target, out)
 
 
@@ -98,12 +101,12 @@ def copy(cnp.ndarray x, cnp.ndarray out):
 
     x may be a broadcast view.
     """
-    run_map(x, out, -1, (None, None, None, None), ACTIVATION_CODES["none"], 0, 0, 0)
+    run_map(x, out, -1, (None, None, None, None), ACTIVATION_CODES["none"], 0, 0, 0, False)
     return out
 
 
 cdef int run_map(cnp.ndarray x, cnp.ndarray out, int channel_axis, tuple tables, int activation,
-                 double alpha, double beta, double work_per_element) except -1:
+                 double alpha, double beta, double work_per_element, bint moving) except -1:
     """The walk of `map`; tables are center, scale, shift and slope."""
     cdef MapFrame frame
     cdef Cut *cut = &frame.walk.cut
@@ -135,9 +138,14 @@ cdef int run_map(cnp.ndarray x, cnp.ndarray out, int channel_axis, tuple tables,
     with nogil:
         run_walk(&frame.walk, frame.work, threads.maximum())
     if listening() is not None:
-        step = listening().record(run_map_frame, &frame, sizeof(frame), tables)
+        step = listening().record(run_map_frame, &frame, sizeof(frame),
+                                  tables[3:] if moving else tables)
         step.moves(&frame, &frame.context.args.x, False)
         step.moves(&frame, &frame.context.args.out, True)
+        if moving:
+            step.moves(&frame, &frame.context.args.center, False)
+            step.moves(&frame, &frame.context.args.scale, False)
+            step.moves(&frame, &frame.context.args.shift, False)
     return 0
 
 

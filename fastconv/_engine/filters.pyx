@@ -73,6 +73,32 @@ cdef Py_ssize_t source_of(Py_ssize_t i, Py_ssize_t n, int mode) noexcept nogil:
 
 # --- Running -------------------------------------------------------------------------------------
 
+cdef void add_outer(Outer *o, cnp.ndarray x, cnp.ndarray out, int axis) noexcept:
+    o.size[o.axes] = cnp.PyArray_DIM(x, axis)
+    o.x_step[o.axes] = cnp.PyArray_STRIDE(x, axis)
+    o.out_step[o.axes] = cnp.PyArray_STRIDE(out, axis)
+    o.axes += 1
+
+
+cdef Py_ssize_t outer_count(const Outer *o) noexcept nogil:
+    cdef Py_ssize_t count = 1
+    cdef int axis
+    for axis in range(o.axes):
+        count *= o.size[axis]
+    return count
+
+
+cdef void move_outer(const Outer *o, Py_ssize_t place, const char **x, char **out) noexcept nogil:
+    """Move both pointers from the first to this one of the `outer_count` places."""
+    cdef Py_ssize_t step
+    cdef int axis
+    for axis in range(o.axes - 1, -1, -1):
+        step = place % o.size[axis]
+        place //= o.size[axis]
+        x[0] += step * o.x_step[axis]
+        out[0] += step * o.out_step[axis]
+
+
 cdef bint is_streamed(cnp.ndarray out):
     """Whether rows of this result go past the caches."""
     return cnp.PyArray_NBYTES(out) >= STREAMED_BYTES
@@ -194,10 +220,7 @@ cdef struct Lines:
     const char *x
     char *out
     int x_type, out_type
-    int outer_axes
-    Py_ssize_t outer_size[MAX_AXES]
-    ptrdiff_t x_outer[MAX_AXES]
-    ptrdiff_t out_outer[MAX_AXES]
+    Outer outer
     ptrdiff_t x_row, x_col, out_row, out_col
     Py_ssize_t rows, cols
     Line down, along
@@ -219,6 +242,9 @@ cdef struct Desk:
     const char **raw              # by position: row h's window starts at raw[h - first row]
     const char **runs
     const char **term
+    const char **along_raw        # the same of the window along desk.line, the same for every row
+    const char **along_term
+    Py_ssize_t along_terms
     char *rows                    # ring of converted rows
     char *run_rows                # ring of runs
     char *constant
@@ -228,16 +254,19 @@ cdef struct Desk:
     char *typed                   # one row in the result's type
 
 
-cdef Py_ssize_t term_room(const Line *down, const Line *along) noexcept nogil:
-    return max(down.size, along.size) + 2
+cdef Py_ssize_t pointers_of(const Lines *s) noexcept nogil:
+    """Places for the pointers of a desk: positions, runs and terms down, the same along."""
+    return 2 * (s.band + s.down.size - 1) + s.down.size + 2 + 2 * s.along.size + s.along.size + 2
 
 
 cdef void lay_out(Lines *s, Desk *desk, char *scratch) noexcept nogil:
-    cdef Py_ssize_t positions = s.band + s.down.size - 1 + s.along.size + s.along.size
+    cdef Py_ssize_t positions = s.band + s.down.size - 1
     desk.raw = <const char **> scratch
     desk.runs = desk.raw + positions
     desk.term = desk.runs + positions
-    scratch += round_up((2 * positions + term_room(&s.down, &s.along)) * sizeof(void *), 64)
+    desk.along_raw = desk.term + s.down.size + 2
+    desk.along_term = desk.along_raw + 2 * s.along.size
+    scratch += round_up(pointers_of(s) * sizeof(void *), 64)
     desk.rows = scratch
     desk.run_rows = desk.rows + s.ring * s.pitch
     desk.constant = desk.run_rows + s.ring * s.pitch
@@ -248,9 +277,7 @@ cdef void lay_out(Lines *s, Desk *desk, char *scratch) noexcept nogil:
 
 
 cdef ptrdiff_t lines_scratch(const Lines *s) noexcept nogil:
-    cdef Py_ssize_t positions = s.band + s.down.size - 1 + 2 * s.along.size
-    cdef ptrdiff_t pointers = (2 * positions + term_room(&s.down, &s.along)) * sizeof(void *)
-    return round_up(pointers, 64) + (2 * s.ring + 6) * s.pitch
+    return round_up(pointers_of(s) * sizeof(void *), 64) + (2 * s.ring + 6) * s.pitch
 
 
 cdef void stage(Lines *s, Desk *desk, Py_ssize_t first, Py_ssize_t position) noexcept nogil:
@@ -274,22 +301,26 @@ cdef void add_run(Lines *s, Desk *desk, Py_ssize_t at) noexcept nogil:
     desk.runs[at] = to
 
 
+cdef void point_along(Lines *s, Desk *desk) noexcept nogil:
+    """Where a row's terms will lie: in desk.line, or in the runs that are made of it."""
+    cdef const char **runs = desk.along_raw + s.along.size
+    cdef Py_ssize_t j
+    for j in range(s.along.size):
+        desk.along_raw[j] = desk.line + j * s.element
+        runs[j] = desk.line_runs + j * s.element
+    desk.along_terms = gather(&s.along, desk.along_raw, runs, desk.along_term)
+
+
 cdef int run_along(Lines *s, Desk *desk, char *out) noexcept nogil:
     """Filter the row that lies in desk.line from `before` on."""
     cdef const Line *along = &s.along
-    cdef const char **raw = desk.raw + s.band + s.down.size - 1
-    cdef const char **runs = desk.runs + s.band + s.down.size - 1
-    cdef Py_ssize_t j, terms
     s.kernels.extend(desk.line, along.before, desk.cols, along.size - 1 - along.before,
                      along.source, along.fill)
-    for j in range(along.size):
-        raw[j] = desk.line + j * s.element
-        runs[j] = desk.line_runs + j * s.element
     if along.run > 1:
-        combine(s.kernels, along, raw, along.run, desk.cols + along.size - along.run, False,
-                desk.line_runs)
-    terms = gather(along, raw, runs, desk.term)
-    return combine(s.kernels, along, desk.term, terms, desk.cols, True, out, s.streams)
+        combine(s.kernels, along, desk.along_raw, along.run, desk.cols + along.size - along.run,
+                False, desk.line_runs)
+    return combine(s.kernels, along, desk.along_term, desk.along_terms, desk.cols, True, out,
+                   s.streams)
 
 
 cdef int run_down(Lines *s, Desk *desk, Py_ssize_t at, char *out) noexcept nogil:
@@ -301,10 +332,10 @@ cdef int run_down(Lines *s, Desk *desk, Py_ssize_t at, char *out) noexcept nogil
 cdef int lines_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
     cdef Lines *s = <Lines *> context
     cdef Desk desk
-    cdef Py_ssize_t strip, first, end, h, staged, summed, step, last
+    cdef Py_ssize_t strip, first, end, h, staged, summed, last
     cdef char *target
     cdef char *middle
-    cdef int axis, unusual = 0
+    cdef int unusual = 0
     lay_out(s, &desk, s.scratch + thread * s.scratch_bytes)
     strip = task % s.strips * s.strip
     task //= s.strips
@@ -314,11 +345,8 @@ cdef int lines_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
     desk.cols = min(s.strip, s.cols - strip)
     desk.x = s.x + strip * s.x_col
     desk.out = s.out + strip * s.out_col
-    for axis in range(s.outer_axes - 1, -1, -1):
-        step = task % s.outer_size[axis]
-        task //= s.outer_size[axis]
-        desk.x += step * s.x_outer[axis]
-        desk.out += step * s.out_outer[axis]
+    move_outer(&s.outer, task, &desk.x, &desk.out)
+    point_along(s, &desk)
     if s.down.op >= 0:
         s.kernels.fill(desk.constant, desk.cols, s.down.fill)
     staged = first
@@ -359,7 +387,7 @@ cdef void find_outer(Lines *s, cnp.ndarray x, cnp.ndarray out, int down, int alo
         columns = along
     elif down == columns:
         columns -= 1
-    s.outer_axes = 0
+    s.outer.axes = 0
     s.cols = cnp.PyArray_DIM(x, columns) if columns >= 0 else 1
     s.x_col = cnp.PyArray_STRIDE(x, columns) if columns >= 0 else cnp.PyArray_ITEMSIZE(x)
     s.out_col = cnp.PyArray_STRIDE(out, columns) if columns >= 0 else cnp.PyArray_ITEMSIZE(out)
@@ -371,10 +399,7 @@ cdef void find_outer(Lines *s, cnp.ndarray x, cnp.ndarray out, int down, int alo
         if merging:
             s.cols *= cnp.PyArray_DIM(x, axis)
             continue
-        s.outer_size[s.outer_axes] = cnp.PyArray_DIM(x, axis)
-        s.x_outer[s.outer_axes] = cnp.PyArray_STRIDE(x, axis)
-        s.out_outer[s.outer_axes] = cnp.PyArray_STRIDE(out, axis)
-        s.outer_axes += 1
+        add_outer(&s.outer, x, out, axis)
 
 
 cdef void take_rows(Lines *s, cnp.ndarray x, cnp.ndarray out, int down) noexcept:
@@ -383,10 +408,10 @@ cdef void take_rows(Lines *s, cnp.ndarray x, cnp.ndarray out, int down) noexcept
     if down >= 0:
         s.rows = cnp.PyArray_DIM(x, down)
         s.x_row, s.out_row = cnp.PyArray_STRIDE(x, down), cnp.PyArray_STRIDE(out, down)
-    elif s.outer_axes:
-        s.outer_axes -= 1
-        s.rows = s.outer_size[s.outer_axes]
-        s.x_row, s.out_row = s.x_outer[s.outer_axes], s.out_outer[s.outer_axes]
+    elif s.outer.axes:
+        s.outer.axes -= 1
+        s.rows = s.outer.size[s.outer.axes]
+        s.x_row, s.out_row = s.outer.x_step[s.outer.axes], s.outer.out_step[s.outer.axes]
 
 
 cdef void cut_lines(Lines *s) noexcept nogil:
@@ -433,7 +458,7 @@ def lines(cnp.ndarray x, cnp.ndarray out, down, along, bint single, bint whole=F
     cdef Lines s
     cdef list keep = []
     cdef Py_ssize_t tasks
-    cdef int axis, real_type
+    cdef int real_type
     cdef int down_axis = -1 if down is None else down[0]
     cdef int along_axis = -1 if along is None else along[0]
     cdef double work
@@ -455,9 +480,7 @@ def lines(cnp.ndarray x, cnp.ndarray out, down, along, bint single, bint whole=F
     s.streams = s.direct_out and not s.whole and is_streamed(out)
     s.rounded = s.out_type != real_type
     cut_lines(&s)
-    tasks = s.bands * s.strips
-    for axis in range(s.outer_axes):
-        tasks *= s.outer_size[axis]
+    tasks = s.bands * s.strips * outer_count(&s.outer)
     s.scratch_bytes = lines_scratch(&s)
     work = <double> cnp.PyArray_SIZE(x) * (8 + s.down.size // s.down.run
                                            + s.along.size // s.along.run)

@@ -10,7 +10,7 @@ from libc.stddef cimport ptrdiff_t
 
 from . cimport dispatch, threads
 from .arithmetic cimport round_up
-from .filters cimport MAX_AXES, run_tasks, sources
+from .filters cimport Outer, add_outer, move_outer, outer_count, run_tasks, sources
 from .filters_kernels cimport fc_filters_kernels
 
 from .filters import MODES, TYPES
@@ -57,10 +57,7 @@ cdef struct Running:
     const char *x
     char *out
     int x_type, out_type
-    int outer_axes
-    Py_ssize_t outer_size[MAX_AXES]
-    ptrdiff_t x_outer[MAX_AXES]
-    ptrdiff_t out_outer[MAX_AXES]
+    Outer outer
     Py_ssize_t n, size, before
     ptrdiff_t x_step, out_step
     const ptrdiff_t *source
@@ -77,13 +74,7 @@ cdef int running_task(void *context, Py_ssize_t task, int thread) noexcept nogil
     cdef double *value = result + r.n
     cdef const char *x = r.x
     cdef char *out = r.out
-    cdef Py_ssize_t step
-    cdef int axis
-    for axis in range(r.outer_axes - 1, -1, -1):
-        step = task % r.outer_size[axis]
-        task //= r.outer_size[axis]
-        x += step * r.x_outer[axis]
-        out += step * r.out_outer[axis]
+    move_outer(&r.outer, task, &x, &out)
     r.kernels.load[r.x_type](x, r.x_step, r.n, <char *> (line + r.before))
     r.kernels.extend(<char *> line, r.before, r.n, r.size - 1 - r.before, r.source, r.fill)
     if r.sign == 0:
@@ -110,7 +101,6 @@ def running(cnp.ndarray x, cnp.ndarray out, line):
     """
     cdef Running r
     cdef int axis, along = line[0]
-    cdef Py_ssize_t tasks = 1
     cdef cnp.ndarray table
     if not cnp.PyArray_SIZE(x):
         return
@@ -123,14 +113,10 @@ def running(cnp.ndarray x, cnp.ndarray out, line):
     r.x_step, r.out_step = cnp.PyArray_STRIDE(x, along), cnp.PyArray_STRIDE(out, along)
     table = sources(r.n, r.n, r.size, r.before, MODES[mode])
     r.source = <const ptrdiff_t *> cnp.PyArray_DATA(table)
-    r.outer_axes = 0
+    r.outer.axes = 0
     for axis in range(cnp.PyArray_NDIM(x)):
         if axis != along:
-            r.outer_size[r.outer_axes] = cnp.PyArray_DIM(x, axis)
-            r.x_outer[r.outer_axes] = cnp.PyArray_STRIDE(x, axis)
-            r.out_outer[r.outer_axes] = cnp.PyArray_STRIDE(out, axis)
-            r.outer_axes += 1
-            tasks *= cnp.PyArray_DIM(x, axis)
+            add_outer(&r.outer, x, out, axis)
     r.scratch_bytes = round_up((2 * r.n + 3 * r.size) * sizeof(double), 64)
-    run_tasks(running_task, &r, &r.scratch, r.scratch_bytes, tasks,
+    run_tasks(running_task, &r, &r.scratch, r.scratch_bytes, outer_count(&r.outer),
               20 * <double> cnp.PyArray_SIZE(x))

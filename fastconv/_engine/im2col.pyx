@@ -13,27 +13,33 @@ cache:
 
     x --gather--> strip --pointers--> tile --> sums --finish--> out
     x ------------------- pointers--> tile --> sums --finish--> out      (channels contiguous)
+
+Weights for a single call are packed by the task that multiplies by them, panel after panel in the
+same memory, where each panel has only one such task: so packed weights never leave its cache.
 """
 
 from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
 from .im2col_block cimport Blocking, TapRange, Task, find_tap_ranges, finish, finite_flag_at
-from .im2col_block cimport gather_strip, locate_block, multiply, packed_group_bytes
-from .im2col_block cimport packed_panel_at, panel_width, point_at_result, point_into_input
+from .im2col_block cimport find_weights, gather_strip, locate_block, multiply, pack_panel
+from .im2col_block cimport packed_group_bytes, packed_panel_at, point_at_result, point_into_input
 from .im2col_block cimport point_into_strip
-from .kernels cimport FC_ACT_CLIP, FC_ACT_NONE, FC_ACT_RELU, fc_pack_args
+from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 
 # A sum is built from chains of at most this many multiply-adds; one longer chain loses a digit.
 cdef index CHAIN = 512
-# Pixels of one block: enough to reuse a panel's weights from L2, few enough to leave it room.
+# Pixels of one block: enough to reuse a panel's weights from L2, few enough to leave it room. A
+# strip has rows and columns beside its block's, fewer where the block is large.
 cdef index BLOCK_PIXELS = 96
-cdef index COPIED_BLOCK_PIXELS = 256
+cdef index COPIED_BLOCK_PIXELS = 448
+cdef index MERGED_BLOCK_PIXELS = 256    # of few channels, whose strips are small
 cdef index STRIP_BYTES = 320 << 10
 cdef index COPIES_BYTES = 1 << 20    # of single windows that cross the input's edge
 cdef index POINTER_BYTES = 256 << 10
-cdef index STRIPE_COLUMNS = 64
+cdef index STRIPE_COLUMNS = 112
+cdef index MERGED_STRIPE_COLUMNS = 64
 # Work is cut into up to this many tasks of at least this many operations.
 cdef index TASKS = 64
 cdef index TASKS_PER_THREAD = 4     # this many are enough: a late thread's are done by the others
@@ -46,6 +52,8 @@ cdef double WORTH_SKIPPING = 0.02
 # that it gathers.
 cdef double TASK_PRODUCTS = 5e4
 cdef double GATHERED = 8
+# To pack one weight costs as much as so many multiply-adds, where packed weights go through memory.
+cdef double PACKED = 12
 
 
 # ---------------------------------------------------------------- planning
@@ -112,7 +120,9 @@ cdef void plan_copied(Blocking *b, index most) noexcept:
     """Blocks of whole output rows of a stripe, as many as the strip's share of L2 allows."""
     cdef const fc_conv *c = &b.conv
     cdef index columns = c.out_size[2], rows
-    cdef index widest = STRIPE_COLUMNS if c.out_size[1] > 1 else most
+    cdef index widest = MERGED_STRIPE_COLUMNS if b.merged else STRIPE_COLUMNS
+    if c.out_size[1] == 1:
+        widest = most
     b.row_step = c.stride[1] if c.kernel[1] == 1 else 1
     b.column_step = c.stride[2] if c.kernel[2] == 1 else 1
     b.stripe = columns
@@ -175,16 +185,25 @@ cdef void plan_pixels(Blocking *b, index most, index wanted) noexcept:
     split_panels(b, wanted)
 
 
-cdef void plan_blocks(Blocking *b) noexcept:
+cdef bint plan_one_block(Blocking *b, index most, index wanted, double spare) noexcept:
+    """Whether all pixels fit a block and its tasks cost less than `spare`; then planned so."""
+    plan_pixels(b, most, wanted)
+    return b.units * b.blocks == 1 and makespan(b) < spare
+
+
+cdef void plan_blocks(Blocking *b, bint packed) noexcept:
     """Pixels per block and panels per task: enough tasks, and equal work for every thread.
 
-    The one thing that is planned for a number of threads, the present one: it moves no bit.
+    The one thing that is planned for a number of threads, the present one: it moves no bit. In one
+    block tasks pack weights for themselves, which may be worth uneven tasks.
     """
-    cdef index most = BLOCK_PIXELS if not (b.copied or b.merged) else COPIED_BLOCK_PIXELS
+    cdef index most = MERGED_BLOCK_PIXELS if b.merged else \
+        COPIED_BLOCK_PIXELS if b.copied else BLOCK_PIXELS
     cdef double operations = conv_operations(&b.conv), least = -1, cost
     cdef index wanted = <index> max(1.0, min(<double> TASKS, operations / TASK_OPERATIONS))
     cdef index enough = min(wanted, TASKS_PER_THREAD * threads.maximum()), best, step
-    best = most = max(8, min(most, POINTER_BYTES // (8 * max(1, b.taps))))
+    cdef index roomiest = max(8, min(most, POINTER_BYTES // (8 * max(1, b.taps))))
+    best = most = roomiest
     while True:
         plan_pixels(b, most, enough)
         cost = makespan(b)
@@ -194,11 +213,13 @@ cdef void plan_blocks(Blocking *b) noexcept:
         if most - step < min(LEAST_PIXELS, best):
             break
         most -= step
-    plan_pixels(b, best, enough)
+    least += PACKED * packed_group_bytes(b) / b.element * b.conv.groups / threads.maximum()
+    if packed or not plan_one_block(b, roomiest, enough, least):
+        plan_pixels(b, best, enough)
 
 
-cdef void plan_workspace(Blocking *b) noexcept:
-    """Offsets of a thread's scratch: strip, zeros, pointer tables, sums."""
+cdef void plan_workspace(Blocking *b, bint packs_panels) noexcept:
+    """Offsets of a thread's scratch: strip, zeros, pointer tables, sums, perhaps a panel."""
     cdef index at = round_up(strip_bytes(b), 64) if b.copied else 0
     b.zeros_at = at
     at += 0 if b.copied else round_up(b.depth * b.element, 64)
@@ -213,7 +234,9 @@ cdef void plan_workspace(Blocking *b) noexcept:
     b.residual_rows_at = at + round_up(b.pixels * sizeof(void *), 64)
     at += 2 * (b.residual_rows_at - at) if b.rows_out else 0
     b.sums_at = at
-    b.workspace = round_up(at + b.pixels * b.panel * b.element, 4096) + 64
+    b.panel_at = round_up(at + b.pixels * b.panel * b.element, 64)
+    at = b.panel_at + b.panel * b.taps * b.depth * b.element * packs_panels
+    b.workspace = round_up(at, 4096) + 64
 
 
 cdef double conv_operations(const fc_conv *c) noexcept nogil:
@@ -222,7 +245,7 @@ cdef double conv_operations(const fc_conv *c) noexcept nogil:
 
 
 cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *out,
-                          const fc_view *residual, bint merged):
+                          const fc_view *residual, bint merged, bint packed):
     cdef Prepared op = Prepared.__new__(Prepared)
     cdef Blocking *b = <Blocking *> new_blocking(op, sizeof(Blocking))
     b.conv = conv[0]
@@ -234,14 +257,17 @@ cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *
     b.copied = not reads_in_place(b, x)
     b.rows_out = out.channel == b.element and \
         (residual.data == NULL or residual.channel == b.element)
-    b.fused = b.rows_out and conv.activation in (FC_ACT_NONE, FC_ACT_RELU, FC_ACT_CLIP)
+    b.fused = b.rows_out and conv.activation <= FC_ACT_LAST_INLINE
     b.panel = b.kernels.gemm.tile_rows[0] * b.kernels.gemm.lanes
     b.panels = ceil_div(b.group_out, b.panel)
     plan_reduction(b)
     b.skips = padded_share(&b.conv) > WORTH_SKIPPING
     b.fused = b.fused and b.taps * b.depth > 0
-    plan_blocks(b)
-    plan_workspace(b)
+    plan_blocks(b, packed)
+    # a task for every thread: then their panels are no more than all of them
+    op.reads_weight = not packed and b.units * b.blocks == 1 \
+        and task_count(b) >= threads.maximum()
+    plan_workspace(b, op.reads_weight)
     op.pack = pack
     op.run = run
     op.packed_bytes = finite_flag_at(b, conv.groups, 0)
@@ -262,15 +288,8 @@ cdef int pack_task(void *context, index task, int thread) noexcept nogil:
     cdef PackContext *p = <PackContext *> context
     cdef const Blocking *b = p.b
     cdef index group = task // b.panels, panel = task % b.panels
-    cdef fc_pack_args args
-    args.taps = b.conv.kernel[0] * b.conv.kernel[1] * b.conv.kernel[2]
-    args.depth = b.group_in
-    args.row = args.taps * args.depth * b.element
-    args.weight = p.weight + (group * b.group_out + panel * b.panel) * args.row
-    args.channels = min(b.panel, b.group_out - panel * b.panel)
-    args.width = panel_width(b, panel)
-    args.dst = p.packed + packed_panel_at(b, group, panel)
-    p.packed[finite_flag_at(b, group, panel)] = b.kernels.gemm.pack(&args)
+    p.packed[finite_flag_at(b, group, panel)] = pack_panel(
+        b, p.weight, group, panel, p.packed + packed_panel_at(b, group, panel))
     return threads.FC_OK
 
 
@@ -317,6 +336,7 @@ cdef int run_task(void *context, index task, int thread) noexcept nogil:
     if b.rows_out:
         point_at_result(&t)
     for panel in range(t.first_panel, t.last_panel):
+        find_weights(&t, panel)
         multiply(&t, panel)
         if not b.fused:
             finish(&t, panel)

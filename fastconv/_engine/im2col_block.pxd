@@ -25,6 +25,7 @@ cdef struct Blocking:
     index pixel_pitch, row_pitch, slice_pitch
     index copied_run        # bytes of a merged run, that is copied where it crosses an edge; or 0
     index zeros_at, copies_at, pointers_at, ranges_at, out_rows_at, residual_rows_at, sums_at
+    index panel_at          # where a panel is packed by the task that multiplies by it
     index workspace
 
 
@@ -41,6 +42,8 @@ cdef struct Task:
     const fc_call *call
     char *workspace
     index group, first_panel, last_panel
+    const char *weights         # of the panel at hand, packed
+    bint finite                 # whether these are
     index unit, first, count     # pixels [first, first + count) of the unit
     index image, depth, stripe_at, stripe_width   # copied units are one stripe of one slice
 
@@ -69,5 +72,8 @@ cdef void point_into_strip(const Task *t, const char **pointers) noexcept nogil
 cdef void point_into_input(const Task *t, const char **pointers) noexcept nogil
 cdef void find_tap_ranges(const Task *t) noexcept nogil
 cdef void point_at_result(const Task *t) noexcept nogil
+cdef bint pack_panel(const Blocking *b, const char *weight, index group, index panel,
+                     char *dst) noexcept nogil
+cdef void find_weights(Task *t, index panel) noexcept nogil
 cdef void multiply(const Task *t, index panel) noexcept nogil
 cdef void finish(const Task *t, index panel) noexcept nogil

@@ -4,6 +4,7 @@
     gather_strip      input that does not lie channels last: a zero-padded copy that does
     point_into_*      the address of every tap of every pixel
     find_tap_ranges   which taps of each pixel do not meet padding
+    find_weights      a panel's, packed; the task packs them itself where nobody has before
     multiply          a panel's sums, pass after pass of the register tile
     finish            bias, residual, activation, and out into the result's strides
 """
@@ -11,7 +12,7 @@
 from libc.string cimport memcpy, memset
 
 from .arithmetic cimport ceil_div, clamp, index
-from .kernels cimport fc_finish_args, fc_gather_args, fc_gemm_args
+from .kernels cimport fc_finish_args, fc_gather_args, fc_gemm_args, fc_pack_args
 from .op cimport fc_call, fc_conv, fc_view
 
 
@@ -289,6 +290,32 @@ cdef TapRange taps_of_tile(const Task *t, index first, index rows) noexcept nogi
     return taps
 
 
+cdef bint pack_panel(const Blocking *b, const char *weight, index group, index panel,
+                     char *dst) noexcept nogil:
+    """One panel in the order of the register tile; whether all its weights are finite."""
+    cdef fc_pack_args args
+    args.taps = b.conv.kernel[0] * b.conv.kernel[1] * b.conv.kernel[2]
+    args.depth = b.group_in
+    args.row = args.taps * args.depth * b.element
+    args.weight = weight + (group * b.group_out + panel * b.panel) * args.row
+    args.channels = min(b.panel, b.group_out - panel * b.panel)
+    args.width = panel_width(b, panel)
+    args.dst = dst
+    return b.kernels.gemm.pack(&args)
+
+
+cdef void find_weights(Task *t, index panel) noexcept nogil:
+    cdef const Blocking *b = t.b
+    cdef char *packed
+    if t.call.packed != NULL:
+        t.weights = t.call.packed + packed_panel_at(b, t.group, panel)
+        t.finite = t.call.packed[finite_flag_at(b, t.group, panel)]
+        return
+    packed = t.workspace + b.panel_at
+    t.finite = pack_panel(b, t.call.weight, t.group, panel, packed)
+    t.weights = packed
+
+
 cdef fc_finish_args finish_of(const Task *t, index panel) noexcept nogil:
     """What happens to a panel's sums, as far as it does not depend on the pixels."""
     cdef const Blocking *b = t.b
@@ -347,14 +374,14 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
     cdef fc_finish_args f = finish_of(t, panel)
     cdef index width = panel_width(b, panel), tap = 0, k
     # a weight that is not finite makes NaN of the padding's zeros: then they count
-    cdef bint shorten = b.skips and t.call.packed[finite_flag_at(b, t.group, panel)]
+    cdef bint shorten = b.skips and t.finite
     g.vectors = <int> (width // b.kernels.gemm.lanes)
     g.c_row = width * b.element
     g.ahead_lines = 0
     g.a_step = b.pixels
     g.accumulate = False
     g.finish = NULL
-    g.b = t.call.packed + packed_panel_at(b, t.group, panel)
+    g.b = t.weights
     if b.taps == 0:
         memset(t.workspace + b.sums_at, 0, t.count * g.c_row)
     while tap < b.taps:

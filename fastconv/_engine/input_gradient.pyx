@@ -33,6 +33,8 @@ cnp.import_array()
 cdef index CHAIN = 512
 # A thread's strip, panel and planes stay in its cache.
 cdef index SCRATCH_BYTES = 512 << 10
+# A task of turning a matrix.
+cdef index TURNED_ROWS = 64
 
 
 cdef struct Spread:
@@ -265,7 +267,7 @@ cdef class InputGradient:
         plan_spread(b, &conv)
         self.pays = pays(b)
         if self.pays:
-            self.dx = view_of(_contiguous(self.shape, dtype.itemsize), axes, dtype.itemsize)
+            self.dx = view_of(contiguous_strides(self.shape, dtype.itemsize), axes, dtype.itemsize)
 
     def run(self, cnp.ndarray weight, cnp.ndarray dy):
         """Return the gradient; weight is contiguous, dy has the signature's strides, both the
@@ -297,10 +299,53 @@ cdef class InputGradient:
         return dx
 
 
-def _contiguous(shape, step):
-    """Strides of a C-contiguous array."""
+def contiguous_strides(shape, step):
+    """Strides of a C-contiguous array of elements of `step` bytes."""
     strides = []
     for size in reversed(shape):
         strides.append(step)
         step *= size
     return tuple(reversed(strides))
+
+
+# ---------------------------------------------------------------- a turned matrix
+
+cdef struct Turn:
+    const fc_kernels *kernels
+    const char *source
+    char *out
+    index element, rows, columns
+
+
+cdef int turn_task(void *context, index task, int thread) noexcept nogil:
+    """Some rows of the source, columns of the result."""
+    cdef Turn *t = <Turn *> context
+    cdef index first = task * TURNED_ROWS
+    cdef fc_gather_args g
+    g.src_pixel = t.element
+    g.src_channel = g.src_pixel * t.columns
+    g.src = t.source + first * g.src_channel
+    g.pixels = t.columns
+    g.channels = min(TURNED_ROWS, t.rows - first)
+    g.dst = t.out + first * t.element
+    g.dst_pixel = t.rows * t.element
+    t.kernels.finish.gather(&g)
+    return threads.FC_OK
+
+
+def turned(cnp.ndarray matrix):
+    """The transpose of a contiguous matrix of float32 or float64, contiguous itself."""
+    cdef Turn t
+    cdef cnp.ndarray out
+    cdef int code
+    t.rows, t.columns = cnp.PyArray_DIM(matrix, 0), cnp.PyArray_DIM(matrix, 1)
+    t.element = cnp.PyArray_ITEMSIZE(matrix)
+    out = empty_array((t.columns, t.rows), matrix.dtype)
+    t.kernels = kernels(t.element == 8)
+    t.source = <const char *> cnp.PyArray_DATA(matrix)
+    t.out = <char *> cnp.PyArray_DATA(out)
+    with nogil:
+        code = threads.run(turn_task, &t, ceil_div(t.rows, TURNED_ROWS),
+                           16.0 * t.rows * t.columns, False, threads.maximum())
+    raise_for(code)
+    return out

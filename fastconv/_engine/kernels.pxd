@@ -6,6 +6,7 @@ from .elementwise_kernels cimport fc_elementwise_kernels
 from .epilogue cimport fc_epilogue
 from .filters_kernels cimport fc_filters_kernels
 from .gradient_kernels cimport fc_gradient_kernels
+from .overlap_kernels cimport fc_overlap_kernels
 from .pool_gradient_kernels cimport fc_pool_gradient_kernels
 from .pool_kernels cimport fc_pool_kernels
 from .sums_kernels cimport fc_sums_kernels
@@ -13,8 +14,9 @@ from .winograd_kernels cimport fc_winograd_kernels
 
 cdef extern from "kernels.h" nogil:
     int FC_MAX_VECTORS
-    int FC_ACT_NONE, FC_ACT_RELU, FC_ACT_CLIP, FC_ACT_LEAKY_RELU, FC_ACT_SIGMOID
-    int FC_ACT_TANH, FC_ACT_SILU, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH, FC_ACT_SCALED_HARDSWISH
+    int FC_ACT_NONE, FC_ACT_RELU, FC_ACT_CLIP, FC_ACT_HARDSWISH, FC_ACT_SCALED_HARDSWISH
+    int FC_ACT_LAST_INLINE
+    int FC_ACT_LEAKY_RELU, FC_ACT_SIGMOID, FC_ACT_TANH, FC_ACT_SILU, FC_ACT_HARDSIGMOID
 
     ctypedef struct fc_finish_args:
         const char *sums
@@ -94,6 +96,7 @@ cdef extern from "kernels.h" nogil:
         const fc_pool_gradient_kernels *pool_gradient
         const fc_sums_kernels *sums
         const fc_dots_kernels *dots
+        const fc_overlap_kernels *overlap
         const fc_filters_kernels *filters
 
     const fc_kernels *fc_kernels_for(int level, int type)

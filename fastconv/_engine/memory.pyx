@@ -9,11 +9,16 @@ the system, and to get it again costs a page fault for every 4096 bytes: in trai
 the arithmetic, and for a picture of 64 MiB as much as a 3x3 filter of it.
 """
 
-import numpy as np
-
 cimport numpy as cnp
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF
 
 cnp.import_array()
+
+cdef extern from "numpy/arrayobject.h":
+    PyTypeObject PyArray_Type
+    object PyArray_NewFromDescr(PyTypeObject *, cnp.dtype, int, cnp.npy_intp *, cnp.npy_intp *,
+                                void *, int, PyObject *)
 
 cdef extern from *:
     """
@@ -173,21 +178,27 @@ cdef Result result_buffer(Py_ssize_t size):
     return result
 
 
-cdef object kept_bytes(cnp.npy_intp size):
-    """An array of `size` bytes on a 64-byte boundary, whose memory comes back."""
-    cdef Result owner = result_buffer(size)
-    cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_UINT8, owner.data)
-    cnp.set_array_base(array, owner)
-    return array
-
-
 cdef object empty_array(tuple shape, object dtype):
     """A new C-contiguous array on a 64-byte boundary."""
-    cdef Py_ssize_t size = dtype.itemsize
-    for extent in shape:
-        size *= extent
+    cdef cnp.npy_intp extents[cnp.NPY_MAXDIMS]
+    cdef cnp.npy_intp size = dtype.itemsize, bytes
+    cdef int axis, axes = <int> len(shape)
+    cdef char *data
+    if axes > cnp.NPY_MAXDIMS:
+        raise ValueError(f"fastconv: an array has at most {cnp.NPY_MAXDIMS} axes, got {axes}")
+    for axis in range(axes):
+        extents[axis] = shape[axis]
+        size *= extents[axis]
     if KEPT_LEAST <= size <= KEPT_BYTES:
-        return np.ndarray(shape, dtype, kept_bytes(size))
-    buffer = np.empty(size + 64, dtype=np.uint8)
-    cdef Py_ssize_t skip = -(<Py_ssize_t> cnp.PyArray_DATA(<cnp.ndarray> buffer)) & 63
-    return np.ndarray(shape, dtype, buffer, skip)
+        owner = result_buffer(size)
+        data = (<Result> owner).data
+    else:
+        bytes = size + 64
+        owner = cnp.PyArray_EMPTY(1, &bytes, cnp.NPY_UINT8, 0)
+        data = <char *> cnp.PyArray_DATA(owner)
+        data += -(<Py_ssize_t> data) & 63
+    Py_INCREF(dtype)  # the new array's own
+    array = PyArray_NewFromDescr(&PyArray_Type, <cnp.dtype> dtype, axes, extents, NULL, data,
+                                 cnp.NPY_ARRAY_CARRAY, NULL)
+    cnp.set_array_base(array, owner)
+    return array

@@ -1,7 +1,8 @@
 # The engine's unit: a prepared operation, its parameters and the views it runs on.
 #
 #   Prepared  = one algorithm planned for one signature (shapes, strides, dtype, arguments)
-#     .pack(blocking, weight, packed)   once per weight array; the result is immutable and shared
+#     .pack(blocking, weight, packed)   once per weight array; the result is immutable and shared.
+#                                       Not before a single run of one that reads_weight
 #     .run(blocking, call)              any number of times, from any thread; allocates nothing
 #
 # Layouts, crops, groups, concatenations and the phases of transposed convolutions are only
@@ -35,6 +36,7 @@ cdef struct fc_call:
     fc_view out
     fc_view residual
     const char *packed
+    const char *weight       # read where packed is NULL: contiguous (K, C / groups, *kernel)
     const char *bias         # NULL without bias
     char *workspace          # thread t's part starts at workspace + t * workspace_bytes
     int threads              # that many parts
@@ -49,5 +51,6 @@ cdef class Prepared:
     cdef readonly Py_ssize_t packed_bytes
     cdef readonly Py_ssize_t workspace_bytes   # per thread
     cdef readonly tuple packing       # operations with equal keys read the same packed weights
+    cdef readonly bint reads_weight   # can do without packed weights
 
 cdef void *new_blocking(Prepared op, size_t size) except NULL

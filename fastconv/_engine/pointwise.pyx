@@ -9,7 +9,8 @@ strip of the input stays in the cache and the weights stream by:
 Vectors of x are read where they lie and results stored where they belong: nothing is copied or
 transposed, except where all planes would fall into the same sets of the cache. A sum is made of
 chains of 512 multiply-adds in the order of the channels, added in order, as in implicit GEMM: both
-give the same bits.
+give the same bits. Weights are packed for layers, which read them often; a single call reads them
+where they lie.
 """
 
 from . cimport threads
@@ -89,7 +90,7 @@ cdef void plan_items(Pointwise *b) noexcept nogil:
 
 
 cdef Prepared plan_pointwise(const fc_conv *conv, const fc_view *x, const fc_view *out,
-                             const fc_view *residual):
+                             const fc_view *residual, bint packed):
     cdef Prepared op = Prepared.__new__(Prepared)
     cdef Pointwise *b = <Pointwise *> new_blocking(op, sizeof(Pointwise))
     b.conv = conv[0]
@@ -114,12 +115,12 @@ cdef Prepared plan_pointwise(const fc_conv *conv, const fc_view *x, const fc_vie
     op.packed_bytes = conv.out_channels * b.group_in * b.element
     op.workspace_bytes = b.workspace
     op.packing = ("planes", conv.type, conv.groups)
+    op.reads_weight = not packed
     return op
 
 
 cdef int pack_pointwise(const void *blocking, const char *weight, char *packed) noexcept nogil:
-    pack_tiles(&(<const Pointwise *> blocking).conv, weight, packed)
-    return threads.FC_OK
+    return pack_tiles(&(<const Pointwise *> blocking).conv, weight, packed)
 
 
 def pointwise_tile(dtype="float32", index group_out=FC_PLANES_CHANNELS):
@@ -180,7 +181,12 @@ cdef void add_chain(const Strip *t, fc_planes_args *p, index first) noexcept nog
         start = tile_start(tile, b.group_out)
         channel = t.group * b.group_out + start
         p.channels = <int> (tile_start(tile + 1, b.group_out) - start)
-        p.w = t.call.packed + (channel * b.group_in + first * p.channels) * b.element
+        if t.call.packed != NULL:
+            p.w = t.call.packed + (channel * b.group_in + first * p.channels) * b.element
+            p.w_plane, p.w_channel = p.channels * b.element, b.element
+        else:
+            p.w = t.call.weight + (channel * b.group_in + first) * b.element
+            p.w_plane, p.w_channel = b.element, b.group_in * b.element
         p.sums = t.workspace + b.sums_at \
             + (start - tile_start(t.first_tile, b.group_out)) * b.sum_pitch
         p.epilogue = epilogue_of(&b.conv, t.call.bias, channel * b.element)

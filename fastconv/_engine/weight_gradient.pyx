@@ -20,6 +20,10 @@ lie as well, lanes hold pixels, and each sum is a vector until the very end:
 
     strip --pointers [line][row]------> dots --> sums [row][channel][lane] --> dw
     dy    --pointers [line][channel]--/
+
+With a single tap the product is symmetric, and rows and columns change roles where that spares
+packing. Then, too, sums may be made in the result itself (`direct`), and an x whose channels lie
+side by side is turned into lines once for all tasks instead of strip by strip.
 """
 
 import numpy as np
@@ -53,6 +57,13 @@ cdef index PART_PIXELS = 1024
 cdef double TASK_OPERATIONS = 4e6
 cdef index TASKS_PER_THREAD = 4
 cdef index LEAST_CHANNELS = 16
+# What it costs to pack an element, in multiply-adds: as it lies, and turned.
+cdef index COPIED = 5
+cdef index TURNED = 13
+# An x turned in one piece takes no more memory than this.
+cdef index TURNED_BYTES = 4 << 20
+cdef index TURNED_PIXELS = 256      # of a task
+cdef index TURNED_TOGETHER = 16
 
 
 # ---------------------------------------------------------------- planning
@@ -117,6 +128,54 @@ cdef bint pays_by_lines(const fc_conv *c, const fc_view *dy, index group_out, in
     cdef index columns = c.out_size[2]
     return dy.space[2] == element and group_out < lanes \
         and columns * lanes > group_out * round_up(columns, lanes)
+
+
+cdef bint single_tap(const fc_conv *c) noexcept:
+    return one_to_one(c, 0) and one_to_one(c, 1) and one_to_one(c, 2)
+
+
+cdef index role_cost(const fc_view *rows, index height, const fc_view *columns, index width,
+                     index lanes, index element) noexcept:
+    """Of one pixel's products and of its packing, in multiply-adds."""
+    cdef index turned_rows = 0 if rows.space[2] == element else TURNED
+    cdef index packed_columns = COPIED if columns.channel == element else TURNED
+    return height * round_up(width, lanes) + height * turned_rows + width * packed_columns
+
+
+cdef bint swap_pays(const Reduction *b, const fc_view *x, const fc_view *dy) noexcept:
+    """Whether output channels as rows and input channels as columns cost less; where it is the
+    same, the roles that leave sums in the order of the result."""
+    cdef const fc_conv *c = &b.conv
+    cdef index lanes = b.kernels.gemm.lanes, now, then
+    if c.groups > 1 or not single_tap(c) \
+            or pays_by_lines(c, dy, c.out_channels, lanes, b.element):
+        return False
+    now = role_cost(x, c.in_channels, dy, c.out_channels, lanes, b.element)
+    then = role_cost(dy, c.out_channels, x, c.in_channels, lanes, b.element)
+    return then < now or (then == now and not b.transposed)
+
+
+cdef void swap_roles(Reduction *b, fc_view *x, fc_view *dy) noexcept:
+    cdef fc_conv *c = &b.conv
+    x[0], dy[0] = dy[0], x[0]
+    c.in_channels, c.out_channels = c.out_channels, c.in_channels
+    b.transposed = not b.transposed
+    b.swapped = True
+
+
+cdef void turn(Reduction *b, fc_view *x) noexcept:
+    """Plan to read a copy of x in which the pixels of a channel lie side by side."""
+    cdef const fc_conv *c = &b.conv
+    cdef index pixels = c.out_size[2], pitch
+    b.turned_pitch = 0
+    if not single_tap(c) or c.batch * c.out_size[0] * c.out_size[1] > 1 \
+            or x.channel != b.element or pixels == 1:
+        return
+    # an odd number of cache lines: channels must not fall into the same sets
+    pitch = (ceil_div(pixels * b.element, 64) | 1) * 64
+    if pitch * c.in_channels <= TURNED_BYTES:
+        b.turned_pitch = x.channel = pitch
+        x.space[2] = b.element
 
 
 cdef void plan_blocks(Reduction *b) noexcept:
@@ -195,15 +254,20 @@ cdef void plan_workspace(Reduction *b) noexcept:
     b.workspace = round_up(b.workspace, 4096) + 64
 
 
-cdef void plan_reduction(Reduction *b, const fc_conv *conv, fc_view *x, fc_view *dy) noexcept:
+cdef void plan_reduction(Reduction *b, const fc_conv *conv, fc_view *x, fc_view *dy,
+                         fc_view *source) noexcept:
     b.conv = conv[0]
     b.kernels = kernels(conv.type)
     b.element = 8 if conv.type else 4
     skip_unread(&b.conv, x)
     fold_lines(&b.conv, x, dy)
+    if swap_pays(b, x, dy):
+        swap_roles(b, x, dy)
+    source[0] = x[0]
+    turn(b, x)
     b.in_place = reads_in_place(&b.conv, x, b.element)
-    b.group_in = conv.in_channels // conv.groups
-    b.group_out = conv.out_channels // conv.groups
+    b.group_in = b.conv.in_channels // conv.groups
+    b.group_out = b.conv.out_channels // conv.groups
     b.taps = conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
     b.rows = b.group_in * b.taps
     b.by_lines = pays_by_lines(&b.conv, dy, b.group_out, b.kernels.gemm.lanes, b.element)
@@ -213,6 +277,8 @@ cdef void plan_reduction(Reduction *b, const fc_conv *conv, fc_view *x, fc_view 
     plan_blocks(b)
     plan_strip(b, x)
     plan_tasks(b)
+    b.direct = b.transposed and b.parts == 1 and not b.by_lines \
+        and b.group_out % b.kernels.gemm.lanes == 0
     plan_workspace(b)
 
 
@@ -221,6 +287,27 @@ cdef void plan_reduction(Reduction *b, const fc_conv *conv, fc_view *x, fc_view 
 cdef struct RunContext:
     const Reduction *b
     const Operands *o
+
+
+cdef int turn_task(void *context, index task, int thread) noexcept nogil:
+    """Some pixels of all channels of x, as lines of the copy."""
+    cdef RunContext *r = <RunContext *> context
+    cdef const Reduction *b = r.b
+    cdef const fc_view *x = &r.o.source
+    cdef index first = task * TURNED_PIXELS
+    cdef fc_gather_args g
+    cdef index end = min(first + TURNED_PIXELS, b.conv.out_size[2])
+    g.src_pixel = x.channel
+    g.src_channel = x.space[2]
+    g.pixels = b.conv.in_channels
+    g.dst_pixel = b.turned_pitch
+    while first < end:      # a few pixels at a time, so that each one's channels stream by
+        g.src = x.data + first * x.space[2]
+        g.channels = min(TURNED_TOGETHER, end - first)
+        g.dst = r.o.x.data + first * b.element
+        b.kernels.finish.gather(&g)
+        first += g.channels
+    return threads.FC_OK
 
 
 cdef int reduce_task(void *context, index task, int thread) noexcept nogil:
@@ -241,6 +328,8 @@ cdef int reduce_task(void *context, index task, int thread) noexcept nogil:
     part = task % b.parts
     t.group = task // b.parts
     t.sums = r.o.sums + part * b.part_bytes + t.group * (b.part_bytes // b.conv.groups)
+    if b.direct:
+        t.sums = r.o.dw
     measure_taps(&t)
     first = b.blocks * part // b.parts
     for number in range(first, b.blocks * (part + 1) // b.parts):
@@ -331,13 +420,17 @@ cdef int combine_task(void *context, index task, int thread) noexcept nogil:
 
 cdef int reduce(const Reduction *b, const Operands *o) noexcept nogil:
     cdef RunContext r
-    cdef int code
+    cdef int code = threads.FC_OK
     r.b = b
     r.o = o
-    code = threads.run(reduce_task, &r,
-                       b.conv.groups * b.parts * b.panel_tasks * b.channel_tasks,
-                       reduction_operations(b), b.conv.flush_denormals, o.threads)
+    if b.turned_pitch:
+        code = threads.run(turn_task, &r, ceil_div(b.conv.out_size[2], TURNED_PIXELS),
+                           2.0 * TURNED * b.conv.in_channels * b.conv.out_size[2], False, o.threads)
     if code == threads.FC_OK:
+        code = threads.run(reduce_task, &r,
+                           b.conv.groups * b.parts * b.panel_tasks * b.channel_tasks,
+                           reduction_operations(b), b.conv.flush_denormals, o.threads)
+    if code == threads.FC_OK and not b.direct:
         code = threads.run(combine_task, &r, b.conv.groups * b.panels, 4.0 * b.parts * b.part_bytes,
                            b.conv.flush_denormals, o.threads)
     return code
@@ -363,7 +456,7 @@ cdef class WeightGradient:
     """
 
     cdef Prepared op
-    cdef fc_view x, dy
+    cdef fc_view x, dy, source      # in the roles that the plan gave them
     cdef object dtype
     cdef tuple shape
     cdef bint empty
@@ -385,32 +478,41 @@ cdef class WeightGradient:
         self.op = Prepared.__new__(Prepared)
         cdef Reduction *b = <Reduction *> new_blocking(self.op, sizeof(Reduction))
         b.transposed = transposed
-        plan_reduction(b, &conv, &self.x, &self.dy)
+        plan_reduction(b, &conv, &self.x, &self.dy, &self.source)
 
     def run(self, cnp.ndarray x, cnp.ndarray dy):
         """Return the gradient; both arrays have the signature's shapes, strides and dtype."""
         cdef cnp.ndarray dw = empty_array(self.shape, self.dtype)
         cdef const Reduction *b = <const Reduction *> self.op.blocking
         cdef Operands o
-        cdef Buffer sums, workspace
+        cdef Buffer sums, workspace, turned = None
         cdef int code
         if self.empty:
             dw[...] = 0
             return dw
+        if b.swapped:
+            x, dy = dy, x
+        o.source = self.source
+        o.source.data = <char *> cnp.PyArray_DATA(x)
         o.x = self.x
-        o.x.data = <char *> cnp.PyArray_DATA(x)
+        o.x.data = o.source.data
         o.dy = self.dy
         o.dy.data = <char *> cnp.PyArray_DATA(dy)
         o.dw = <char *> cnp.PyArray_DATA(dw)
         o.threads = threads.maximum()
-        sums = borrow_workspace(b.parts * b.part_bytes)
+        sums = borrow_workspace(0 if b.direct else b.parts * b.part_bytes)
         workspace = borrow_workspace(b.workspace * o.threads)
+        if b.turned_pitch:
+            turned = borrow_workspace(b.turned_pitch * b.conv.in_channels)
+            o.x.data = turned.data
         o.sums = sums.data
         o.workspace = workspace.data
         with nogil:
             code = reduce(b, &o)
         return_workspace(sums)
         return_workspace(workspace)
+        if turned is not None:
+            return_workspace(turned)
         raise_for(code)
         return dw
 

@@ -16,6 +16,9 @@ cdef struct Reduction:
     index element
     bint in_place           # every tap of every pixel lies in x, pixels side by side
     bint transposed         # the result is [row][channel], not [channel][row]; one group
+    bint swapped            # of a single tap: x and dy have changed roles
+    bint direct             # sums are made where the result lies
+    index turned_pitch      # of a channel's pixels in the copy of x that is read; 0 without
     bint by_lines           # lanes hold pixels of both factors, not channels of dy
     index group_in, group_out
     index taps, rows        # rows of the product: (channel, tap)
@@ -46,6 +49,7 @@ cdef struct Operands:
     char *sums              # [part][group][panel][row][channel of the panel], or by lines
                             # [part][group][row][channel][lane]
     char *dw                # contiguous (K, C / groups, *kernel), or its transpose
+    fc_view source          # x before it was turned
     char *workspace
     int threads
 
@@ -65,6 +69,16 @@ cdef inline index panel_width(const Reduction *b, index panel) noexcept nogil:
     if b.by_lines:
         return b.group_out * b.kernels.gemm.lanes
     return min(b.panel, round_up(b.group_out - panel * b.panel, b.kernels.gemm.lanes))
+
+
+cdef inline index sums_row(const Reduction *b, index panel) noexcept nogil:
+    """Bytes between the rows of a panel's sums."""
+    return (b.group_out if b.direct else panel_width(b, panel)) * b.element
+
+
+cdef inline index sums_panel(const Reduction *b, index panel) noexcept nogil:
+    """Where a panel's sums begin among a group's."""
+    return panel * b.panel * b.element * (1 if b.direct else b.rows)
 
 
 cdef Block locate(const Reduction *b, index number) noexcept nogil

@@ -174,17 +174,18 @@ cdef void multiply(const Task *t, index panel, bint first) noexcept nogil:
     cdef index lines = t.block.units * t.block.lines, width = panel_width(b, panel)
     cdef index last = t.channels * b.taps, tile, row = 0
     cdef const char **table = <const char **> (t.workspace + b.table_at)
-    cdef char *sums = t.sums + (panel * b.panel * b.rows + t.channel * b.taps * width) * b.element
+    cdef char *sums
     cdef fc_gemm_args g
     g.vectors = <int> (width // b.kernels.gemm.lanes)
     g.depth = t.block.columns
     g.a_step = MOST_ROWS
     g.offset = 0
-    g.c_row = width * b.element
+    g.c_row = sums_row(b, panel)
     g.ahead_lines = 0
     g.finish = NULL
     g.first = 0
     g.accumulate = not first
+    sums = t.sums + sums_panel(b, panel) + t.channel * b.taps * g.c_row
     g.taps = lines
     g.a = table
     g.b = t.workspace + b.panel_at

@@ -10,7 +10,9 @@ transformed domain the convolution is one small matrix product for each of the n
 Kernels of one row or column (1x3, 5x1, every 1-D convolution) do the same along one axis. Tiles
 are numbered through all images; a block of them goes through all three steps while it is in the
 cache. With few tiles for the threads a task makes only some output channels of a block, so that
-every weight is read by one thread only.
+every weight is read by one thread only. Where there are few blocks, tasks transform the weights of a
+single call themselves, a slab of output channels before it is multiplied, always into the same
+memory.
 
 A dilated convolution is d grids along an axis, each of every d-th pixel and undilated by itself;
 all their tiles are numbered together, and a dilation is only a longer step in the arrays.
@@ -21,17 +23,16 @@ n inputs to m outputs wide (of a grid, where there is a dilation), and no furthe
 """
 
 from .winograd_cost import tiles_along
-from .winograd_matrices import FORMS
 
 from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
-from .kernels cimport FC_ACT_CLIP, FC_ACT_NONE, FC_ACT_RELU
+from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
-from .winograd_block cimport TABLE_BYTES, Blocking, Task, multiply
-from .winograd_block cimport packed_group_bytes, packed_panel_at, panel_start, panel_width
+from .winograd_block cimport TABLE_BYTES, Blocking, Task, find_weights, first_panel, multiply
+from .winograd_block cimport odd_lines, pack_panel, packed_group_bytes, packed_panel_at
 from .winograd_block cimport point_into_v, strip_of, transform_input, transform_output
-from .winograd_kernels cimport fc_winograd_filter_args
+from .winograd_kernels cimport FC_WINOGRAD_FORMS
 
 # V's channels come in blocks of this many, a row group's rows one after the other; few channels
 # are one block.
@@ -51,21 +52,27 @@ cdef index PACK_CHANNELS = 64
 # of input as so many vector multiply-adds for each point.
 cdef index STREAM_TILES = 8
 cdef double INPUT_TRANSFORM = 8
-
-
-cdef inline index odd_lines(index bytes) noexcept nogil:
-    """An odd number of cache lines: points this far apart fall into different cache sets."""
-    return (ceil_div(bytes, 64) | 1) * 64
+# So many bytes of U go through far caches or memory: that costs more than transforming them twice.
+cdef index FAR_BYTES = 8 << 20
 
 
 # ---------------------------------------------------------------- planning
+
+cdef int form_index(const Blocking *b, index tile, index taps) except -1:
+    """Where the kernel tables have F(tile, taps)."""
+    cdef int form
+    for form in range(FC_WINOGRAD_FORMS):
+        if b.kernels.winograd.forms[form][0] == tile and b.kernels.winograd.forms[form][1] == taps:
+            return form
+    raise AssertionError(f"no F({tile}, {taps}) in the kernel tables")
+
 
 cdef void plan_tiles(Blocking *b, index tile) except *:
     cdef const fc_conv *c = &b.conv
     cdef index taps = max(c.kernel[1], c.kernel[2]), points = tile + taps - 1
     b.axes = 1 if c.kernel[1] == c.kernel[2] else 0
     b.input_form = <int> (points // 2 - 2)
-    b.form = FORMS.index((tile, taps))
+    b.form = form_index(b, tile, taps)
     b.points = points * points if b.axes else points
     b.tile_height = tile if c.kernel[1] == taps else 1
     b.tile_width = tile if c.kernel[2] == taps else 1
@@ -102,11 +109,17 @@ cdef void plan_rows(Blocking *b, index rows) noexcept:
     b.v_group = ceil_div(b.group_in, b.block) * b.v_block
 
 
-cdef void plan_workspace(Blocking *b) noexcept:
-    """Most tiles of a block, and where a thread keeps its pointers, strip, M and V."""
-    cdef index strip = b.in_height * strip_of(b, b.run, b.in_width).width * b.strip * b.element
-    cdef index sums = b.run * b.tile_height * b.tile_width \
-        * (b.kernels.gemm.lanes * b.element + 2 * sizeof(void *))
+cdef index slab_bytes(const Blocking *b) noexcept:
+    """Packed weights of a slab at most."""
+    cdef index slab, most = 0
+    for slab in range(b.slabs):
+        most = max(most, packed_panel_at(b, first_panel(b, slab + 1))
+                   - packed_panel_at(b, first_panel(b, slab)))
+    return most
+
+
+cdef void plan_block(Blocking *b) noexcept:
+    """Most tiles of a block."""
     cdef index most
     plan_rows(b, min(b.tiles, b.kernels.gemm.tile_rows[b.kernels.gemm.tile_rows[0]]))
     most = WORKSPACE_BYTES // (b.points * (b.v_group // b.rows + b.m_row))
@@ -114,16 +127,24 @@ cdef void plan_workspace(Blocking *b) noexcept:
         plan_rows(b, max(1, most))
     b.most = min(round_up(b.tiles, b.rows),
                  max(b.rows, min(most, MOST_TILES) // b.rows * b.rows))
+
+
+cdef void plan_workspace(Blocking *b, bint with_slab) noexcept:
+    """Where a thread keeps its pointers, strip, M and V, and perhaps a slab of U."""
+    cdef index strip = b.in_height * strip_of(b, b.run, b.in_width).width * b.strip * b.element
+    cdef index sums = b.run * b.tile_height * b.tile_width \
+        * (b.kernels.gemm.lanes * b.element + 2 * sizeof(void *))
     b.v_point = odd_lines(ceil_div(b.most, b.rows) * b.v_group)
     b.m_point = odd_lines(b.most * b.m_row)
     b.scratch_at = TABLE_BYTES
     b.m_at = b.scratch_at + round_up(max(strip, sums), 4096)
     b.v_at = b.m_at + round_up(b.points * b.m_point, 4096)
-    b.workspace = b.v_at + round_up(b.points * b.v_point, 4096)
+    b.u_at = b.v_at + round_up(b.points * b.v_point, 4096)
+    b.workspace = b.u_at + round_up(slab_bytes(b) * with_slab, 4096)
 
 
 cdef Prepared plan_winograd(const fc_conv *conv, const fc_view *x, const fc_view *out,
-                            const fc_view *residual, int tile):
+                            const fc_view *residual, int tile, bint packed):
     cdef Prepared op = Prepared.__new__(Prepared)
     cdef Blocking *b = <Blocking *> new_blocking(op, sizeof(Blocking))
     b.conv = conv[0]
@@ -134,10 +155,12 @@ cdef Prepared plan_winograd(const fc_conv *conv, const fc_view *x, const fc_view
     b.in_place = x.channel == b.element
     b.rows_out = out.channel == b.element and \
         (residual.data == NULL or residual.channel == b.element)
-    b.fused = b.rows_out and conv.activation in (FC_ACT_NONE, FC_ACT_RELU, FC_ACT_CLIP)
+    b.fused = b.rows_out and conv.activation <= FC_ACT_LAST_INLINE
     plan_tiles(b, tile)
     plan_channels(b)
-    plan_workspace(b)
+    plan_block(b)
+    op.reads_weight = not packed and packs_slabs(b, threads.maximum())
+    plan_workspace(b, op.reads_weight)
     op.pack = pack
     op.run = run
     op.packed_bytes = packed_group_bytes(b) * conv.groups
@@ -160,17 +183,8 @@ cdef int pack_task(void *context, index task, int thread) noexcept nogil:
     cdef const Blocking *b = p.b
     cdef index piece = task % p.pieces, panel = task // p.pieces % b.panels
     cdef index group = task // p.pieces // b.panels, first = piece * PACK_CHANNELS
-    cdef index taps_bytes = b.conv.kernel[1] * b.conv.kernel[2] * b.element
-    cdef fc_winograd_filter_args args
-    args.row = b.group_in * taps_bytes
-    args.weight = p.weight + (group * b.group_out + panel_start(b, panel)) * args.row \
-        + first * taps_bytes
-    args.depth = min(PACK_CHANNELS, b.group_in - first)
-    args.width = panel_width(b, panel)
-    args.channels = min(args.width, b.group_out - panel_start(b, panel))
-    args.dst_point = b.group_in * args.width * b.element
-    args.dst = p.packed + packed_panel_at(b, group, panel) + first * args.width * b.element
-    b.kernels.winograd.filter[b.axes][b.form](&args)
+    pack_panel(b, p.weight, group, panel, first, min(PACK_CHANNELS, b.group_in - first),
+               p.packed + group * packed_group_bytes(b) + packed_panel_at(b, panel))
     return threads.FC_OK
 
 
@@ -224,6 +238,14 @@ cdef Schedule schedule(const Blocking *b, index count) noexcept nogil:
     return s
 
 
+cdef bint packs_slabs(const Blocking *b, index count) noexcept:
+    """Whether tasks transform a single call's weights for themselves: where that is cheaper, and
+    the threads' slabs of U are no more than all of it."""
+    cdef index bytes = packed_group_bytes(b) * b.conv.groups
+    return schedule(b, count).pieces <= (2 if bytes >= FAR_BYTES else 1) \
+        and slab_bytes(b) * count <= bytes
+
+
 cdef int run_task(void *context, index task, int thread) noexcept nogil:
     """Some output channels of a block of tiles, from input to result."""
     cdef RunContext *r = <RunContext *> context
@@ -240,6 +262,7 @@ cdef int run_task(void *context, index task, int thread) noexcept nogil:
     transform_input(&t)
     point_into_v(&t)
     for slab in range(b.slabs * part // r.s.parts, b.slabs * (part + 1) // r.s.parts):
+        find_weights(&t, slab)
         multiply(&t, slab)
         transform_output(&t, slab)
     return threads.FC_OK

@@ -33,7 +33,7 @@ cdef struct Blocking:
     bint in_place           # the input's channels are contiguous
     bint rows_out           # the result's (and the residual's) channels are contiguous
     bint fused              # the output transform can finish
-    index scratch_at, m_at, v_at, workspace
+    index scratch_at, m_at, v_at, u_at, workspace
 
 
 cdef struct Strip:
@@ -50,6 +50,7 @@ cdef struct Task:
     index first, tiles      # of the block
     char *workspace
     char *v
+    const char *u           # weights of the slab at hand
 
 
 # A group's output channels, as `vectors` vectors, are dealt out evenly to the panels, the first
@@ -70,13 +71,24 @@ cdef inline index first_panel(const Blocking *b, index slab) noexcept nogil:
     return b.panels * slab // b.slabs
 
 
+cdef inline index odd_lines(index bytes) noexcept nogil:
+    """An odd number of cache lines: points this far apart fall into different cache sets."""
+    return (ceil_div(bytes, 64) | 1) * 64
+
+
+cdef inline index point_bytes(const Blocking *b, index panel) noexcept nogil:
+    """Bytes between the points of a panel of U."""
+    return odd_lines(b.group_in * panel_width(b, panel) * b.element)
+
+
+cdef inline index packed_panel_at(const Blocking *b, index panel) noexcept nogil:
+    """Where a group's panel begins; the one past the last: where the group ends."""
+    cdef index wide = min(panel, b.vectors % b.panels)
+    return b.points * (wide * point_bytes(b, 0) + (panel - wide) * point_bytes(b, b.panels - 1))
+
+
 cdef inline index packed_group_bytes(const Blocking *b) noexcept nogil:
-    return panel_start(b, b.panels) * b.points * b.group_in * b.element
-
-
-cdef inline index packed_panel_at(const Blocking *b, index group, index panel) noexcept nogil:
-    return group * packed_group_bytes(b) \
-        + panel_start(b, panel) * b.points * b.group_in * b.element
+    return packed_panel_at(b, b.panels)
 
 
 # A row of tiles of a run, so many pixels of each across.
@@ -87,6 +99,13 @@ cdef void transform_input(const Task *t) noexcept nogil
 
 # Fill the workspace's table of pointers into V, which `multiply` reads.
 cdef void point_into_v(const Task *t) noexcept nogil
+
+# Let t.u be the slab's weights: packed ones where there are, else transformed now, for the task.
+cdef void find_weights(Task *t, index slab) noexcept nogil
+
+# Transform `depth` input channels of a panel, from `first` on, into the panel's place at dst.
+cdef void pack_panel(const Blocking *b, const char *weight, index group, index panel, index first,
+                     index depth, char *dst) noexcept nogil
 
 # All points of a slab of output channels: V x U -> M.
 cdef void multiply(const Task *t, index slab) noexcept nogil

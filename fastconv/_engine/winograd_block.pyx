@@ -1,10 +1,12 @@
 """Winograd's three steps on a block of tiles: input transform, products, output transform.
 
     x --(copy strip)--> input kernel --> V --> register tile --> M
+    weights --(filter kernel)--> U, which the register tile reads
     M --> output kernel --(finish)--> out
 
 The steps in brackets are taken where channels are not contiguous, at the image's edges, and for
-activations that the output kernel does not know. Tiles are handled in runs: tiles of one tile row
+activations that the output kernel does not know; the task transforms weights itself where nobody has
+done so before. Tiles are handled in runs: tiles of one tile row
 beside each other.
 
 With a dilation d the picture is d grids along an axis, each of every d-th pixel and convolved by
@@ -19,7 +21,8 @@ from .arithmetic cimport ceil_div, clamp, index
 from .epilogue cimport fc_epilogue
 from .kernels cimport FC_ACT_NONE, FC_CACHE_LINE, fc_finish_args, fc_gather_args, fc_gemm_args
 from .op cimport fc_view
-from .winograd_kernels cimport fc_winograd_input_args, fc_winograd_output_args
+from .winograd_kernels cimport fc_winograd_filter_args, fc_winograd_input_args
+from .winograd_kernels cimport fc_winograd_output_args
 
 from libc.string cimport memset
 
@@ -277,10 +280,37 @@ cdef void multiply_panel(const Task *t, fc_gemm_args *g, index at, char *m) noex
         at += g.taps * b.v_block
 
 
-cdef inline const char *weights_at(const Task *t, index point, index panel) noexcept nogil:
+cdef void pack_panel(const Blocking *b, const char *weight, index group, index panel, index first,
+                     index depth, char *dst) noexcept nogil:
+    cdef index taps_bytes = b.conv.kernel[1] * b.conv.kernel[2] * b.element
+    cdef fc_winograd_filter_args args
+    args.row = b.group_in * taps_bytes
+    args.weight = weight + (group * b.group_out + panel_start(b, panel)) * args.row \
+        + first * taps_bytes
+    args.depth = depth
+    args.width = panel_width(b, panel)
+    args.channels = min(args.width, b.group_out - panel_start(b, panel))
+    args.dst_point = point_bytes(b, panel)
+    args.dst = dst + first * args.width * b.element
+    b.kernels.winograd.filter[b.axes][b.form](&args)
+
+
+cdef void find_weights(Task *t, index slab) noexcept nogil:
     cdef const Blocking *b = t.b
-    return t.call.packed + packed_panel_at(b, t.group, panel) \
-        + point * b.group_in * panel_width(b, panel) * b.element
+    cdef index panel, at = packed_panel_at(b, first_panel(b, slab))
+    if t.call.packed != NULL:
+        t.u = t.call.packed + t.group * packed_group_bytes(b) + at
+        return
+    t.u = t.workspace + b.u_at
+    for panel in range(first_panel(b, slab), first_panel(b, slab + 1)):
+        pack_panel(b, t.call.weight, t.group, panel, 0, b.group_in,
+                   t.workspace + b.u_at + packed_panel_at(b, panel) - at)
+
+
+cdef inline const char *weights_at(const Task *t, index slab, index point,
+                                   index panel) noexcept nogil:
+    return t.u + packed_panel_at(t.b, panel) - packed_panel_at(t.b, first_panel(t.b, slab)) \
+        + point * point_bytes(t.b, panel)
 
 
 cdef void look_ahead(const Task *t, fc_gemm_args *g, index slab, index point,
@@ -299,7 +329,7 @@ cdef void look_ahead(const Task *t, fc_gemm_args *g, index slab, index point,
         point += 1
     g.ahead_lines = 0
     if point < b.points:
-        g.ahead = weights_at(t, point, panel)
+        g.ahead = weights_at(t, slab, point, panel)
         g.ahead_lines = ceil_div(b.group_in * panel_width(b, panel) * b.element,
                                  steps * FC_CACHE_LINE)
 
@@ -317,7 +347,7 @@ cdef void multiply(const Task *t, index slab) noexcept nogil:
         for panel in range(first_panel(b, slab), first_panel(b, slab + 1)):
             width = panel_width(b, panel)
             g.vectors = <int> (width // b.kernels.gemm.lanes)
-            g.b = weights_at(t, point, panel)
+            g.b = weights_at(t, slab, point, panel)
             look_ahead(t, &g, slab, point, panel)
             multiply_panel(t, &g, point * b.v_point, m)
             m += width * b.element

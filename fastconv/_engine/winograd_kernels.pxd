@@ -48,7 +48,10 @@ cdef extern from "winograd.h" nogil:
         char *dst
         ptrdiff_t dst_point
 
+    enum: FC_WINOGRAD_FORMS
+
     ctypedef struct fc_winograd_kernels:
+        int forms[FC_WINOGRAD_FORMS][2]
         void (*input[2][3])(const fc_winograd_input_args *) noexcept nogil
-        void (*output[2][5])(const fc_winograd_output_args *) noexcept nogil
-        void (*filter[2][5])(const fc_winograd_filter_args *) noexcept nogil
+        void (*output[2][FC_WINOGRAD_FORMS])(const fc_winograd_output_args *) noexcept nogil
+        void (*filter[2][FC_WINOGRAD_FORMS])(const fc_winograd_filter_args *) noexcept nogil

@@ -224,7 +224,7 @@ def measure(layers: list[shapes.Layer], arguments: argparse.Namespace) -> dict[s
     effort = QUICK if arguments.quick else THOROUGH
     budget = QUICK_REFERENCE_FLOPS if arguments.quick else REFERENCE_FLOPS
     if arguments.precision:
-        precisions = (arguments.precision,)
+        precisions: tuple[str, ...] = (arguments.precision,)
     else:  # the other algorithms are what "highest" means, a chosen one may contradict it
         precisions = ("high", "highest") if arguments.algorithm == "auto" else ("high",)
     measured, peak = [], 0.0

@@ -18,6 +18,7 @@ import argparse
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"how often to see all pictures (default: {EPOCHS}, up to {MOST_EPOCHS} for small "
         "data sets)",
     )
-    number = {"type": not_negative, "metavar": "X"}
+    number: dict[str, Any] = {"type": not_negative, "metavar": "X"}
     parser.add_argument("--rate", default=RATE, help=f"highest learning rate ({RATE})", **number)
     parser.add_argument("--decay", default=DECAY, help=f"weight decay ({DECAY})", **number)
     parser.add_argument(

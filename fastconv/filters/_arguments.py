@@ -30,7 +30,7 @@ def readable(op, array, output):
     Refuses it, or the output, if they are of types that no filter knows.
     """
     for name, dtype in (("input", array.dtype), ("output", output.dtype)):
-        if dtype.newbyteorder("=") not in TYPES:
+        if dtype not in TYPES and dtype.newbyteorder("=") not in TYPES:
             error = TypeError if dtype.kind in "SU" else RuntimeError
             raise error(
                 f"{op}: {name} must be of bool, an integer type, float32 or float64, got {dtype}"

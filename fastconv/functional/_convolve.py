@@ -129,7 +129,7 @@ def _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, p
         key = planned = None
     if planned is None:
         planned = plan_call(op, x, weight, residual, target, precision, arguments, exact,
-                            packed is not None)
+                            packed is not None, geometry)
         if key is not None:
             _calls.remember(key, planned)
     result = _run(planned, x, weight, bias, residual, target, packed)
@@ -163,7 +163,8 @@ def _geometry(op, x_shape, weight_shape, arguments):
     return conv_geometry(op, nd, x_shape, weight_shape, stride, padding, dilation, groups, layout)
 
 
-def plan_call(op, x, weight, residual, out, precision, arguments, exact=False, packed=True):
+def plan_call(op, x, weight, residual, out, precision, arguments, exact=False, packed=True,
+              geometry=None):
     """Plan a call; see `convolve` for the parameters.
 
     Parameters
@@ -172,13 +173,16 @@ def plan_call(op, x, weight, residual, out, precision, arguments, exact=False, p
         Neither operand is floating: "auto" keeps sums of integers exact.
     packed : bool
         The weights are packed once for many calls, not in each call.
+    geometry : ConvGeometry, optional
+        Where the caller has worked it out.
 
     Returns
     -------
     PlannedCall
     """
     check_precision(op, precision)
-    geometry = _geometry(op, x.shape, weight.shape, arguments)
+    if geometry is None:
+        geometry = _geometry(op, x.shape, weight.shape, arguments)
     algorithm, activation = arguments[5], parse_activation(op, arguments[6])
     dtype = compute_dtype(op, x, weight)
     transposed = len(arguments) > 7
@@ -195,7 +199,7 @@ def plan_call(op, x, weight, residual, out, precision, arguments, exact=False, p
         choice = plan.choose(problem, algorithm, precision, exact)
         planned.append((phase.geometry, choice, phase.offset, phase.step, phase.select))
     call = PlannedCall(geometry, planned, x, result, residual, dtype, activation,
-                       precision != "highest")
+                       precision != "highest", packed)
     call.describe(geometry, precision, str(dtype))
     if _verbose:
         head = f"fastconv: {op} {x.shape} {dtype}, weight {weight.shape}: "

@@ -33,7 +33,7 @@ class _AxisPhase(NamedTuple):
     offset: int
     size: int
     taps: slice
-    count: int
+    kernel_size: int
     dilation: int
     pad: int
 
@@ -52,7 +52,7 @@ def transposed_phases(geometry):
     )
     for combination in itertools.product(*(_axis_phases(*axis) for axis in axes)):
         part = geometry._replace(
-            kernel_size=tuple(axis.count for axis in combination),
+            kernel_size=tuple(axis.kernel_size for axis in combination),
             stride=(1,) * geometry.nd,
             dilation=tuple(axis.dilation for axis in combination),
             pad_before=tuple(axis.pad for axis in combination),

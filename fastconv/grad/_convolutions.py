@@ -13,7 +13,10 @@ convolution whose input is dy.
 import numpy as np
 
 from .._engine import channel_sums
-from .._engine.input_gradient import InputGradient
+from .._engine.depthwise_gradient import DepthwiseGradient
+from .._engine.input_gradient import InputGradient, turned
+from .._engine.overlap_gradient import OverlapGradient
+from .._engine.planes_product import planes_product
 from .._engine.weight_gradient import WeightGradient, exact
 from ..config import check_precision, get_precision
 from ..functional._cache import BoundedCache
@@ -28,6 +31,11 @@ from ..functional._check import (
     split_input,
 )
 from ..functional._convolve import convolve
+
+# Fewer leave lanes empty, and other ways fill them with pixels.
+FEWEST_CHANNELS = 16
+# What is remembered of an input gradient that is a transposed convolution like any other.
+NOT_SHORTER = object()
 
 _planned = BoundedCache(512)
 _planned_inputs = BoundedCache(512)
@@ -58,7 +66,7 @@ def remembered(make, *arguments):
     return value
 
 
-def weight_gradient(op, geometry, x, dy, transposed=False):
+def weight_gradient(op, geometry, x, dy, transposed=False, precision=None):
     """Sum dy * x over the pixels of a convolution.
 
     Parameters
@@ -71,6 +79,7 @@ def weight_gradient(op, geometry, x, dy, transposed=False):
         Of the shapes that the geometry says.
     transposed : bool
         Of a 1-wide kernel and one group: return (C, K).
+    precision : str or None
 
     Returns
     -------
@@ -78,11 +87,13 @@ def weight_gradient(op, geometry, x, dy, transposed=False):
     """
     dtype = compute_dtype(op, x, dy)
     x, dy = plain_array(x, dtype), plain_array(dy, dtype)
-    flush_denormals = get_precision() != "highest"
+    flush_denormals = (precision or get_precision()) != "highest"
     key = geometry, x.strides, dy.strides, dtype, flush_denormals, transposed
     planned = _planned.get(key)
     if planned is None:
-        planned = WeightGradient(geometry, x, dy, dtype, flush_denormals, transposed)
+        planned = DepthwiseGradient(geometry, x, dy, dtype, flush_denormals)
+        if not planned.pays:
+            planned = WeightGradient(geometry, x, dy, dtype, flush_denormals, transposed)
         _planned.remember(key, planned)
     return planned.run(x, dy)
 
@@ -95,6 +106,8 @@ def conv_input(op, nd, input_size, weight, grad_output, options, layout, precisi
                           padding, dilation, groups, layout)
     grad_output = check_grad_output(op, grad_output, geometry.out_shape)
     dtype = _check_call(op, precision, grad_output, weight)
+    if _is_pointwise(geometry):
+        return _pointwise_input(geometry, weight, grad_output, dtype, precision, layout)
     dx = _spread_small(geometry, weight, grad_output, dtype, precision)
     if dx is not None:
         return dx
@@ -105,16 +118,65 @@ def conv_input(op, nd, input_size, weight, grad_output, options, layout, precisi
                     arguments)
 
 
+def product(op, x, dy, transposed=False, precision=None):
+    """``dy.T @ x`` of matrices with equal numbers of rows; its transpose where asked for.
+
+    It is the weight gradient of a fully connected layer, and so of a 1-wide convolution whose batch
+    is the rows.
+    """
+    size = (dy.shape[1], x.shape[1], 1)
+    x, dy = x[:, :, None], dy[:, :, None]
+    geometry = remembered(conv_geometry, op, 1, x.shape, size, 1, 0, 1, 1, "NCW")
+    result = weight_gradient(op, geometry, x, dy, transposed, precision)
+    return result if transposed else result.reshape(size[:2])
+
+
+def _is_pointwise(geometry):
+    """Whether every pixel of the result sees all channels of the pixel at its own place."""
+    return (
+        not geometry.plane
+        and geometry.groups == 1
+        and {*geometry.kernel_size, *geometry.stride} == {1}
+        and not any(geometry.pad_before)
+        and geometry.in_size == geometry.out_size
+    )
+
+
+def _pointwise_input(geometry, weight, dy, dtype, precision, layout):
+    """The input's gradient of a 1x1 convolution: a product with the weight as it lies where
+    channels lie side by side, with its transpose where pixels do."""
+    op, channels = geometry.op, weight.shape[:2]
+    weight = np.ascontiguousarray(plain_array(weight, dtype).reshape(channels))
+    if dy.flags.c_contiguous and dy.size and min(channels) >= FEWEST_CHANNELS:
+        dy = plain_array(dy, dtype)
+        if geometry.channels_last:
+            dx = product(op, dy.reshape(-1, channels[0]).T, weight, True, precision)
+        else:
+            planes = dy.reshape(geometry.batch, channels[0], -1)
+            flush_denormals = (precision or get_precision()) != "highest"
+            dx = planes_product(turned(weight), planes, flush_denormals)
+        return dx.reshape(_shape_of_input(geometry))
+    size = (*reversed(channels), *geometry.kernel_size)
+    arguments = (1, 0, 1, 1, layout, "auto", None)
+    return convolve(f"conv{geometry.nd}d", dy, turned(weight).reshape(size), None, None, None,
+                    precision, arguments)
+
+
 def _spread_small(geometry, weight, dy, dtype, precision):
-    """The gradient of the input where the engine has a shorter way than convolving, else None."""
+    """The gradient of the input where the engine has a shorter way than convolving, else None.
+
+    From few channels of small pictures to any, or from many channels to a few.
+    """
     dy = plain_array(dy, dtype)
     flush_denormals = (precision or get_precision()) != "highest"
     key = geometry, dy.strides, dtype, flush_denormals
     planned = _planned_inputs.get(key)
     if planned is None:
-        planned = InputGradient(geometry, dy, dtype, flush_denormals)
+        ways = (way(geometry, dy, dtype, flush_denormals)
+                for way in (InputGradient, OverlapGradient))
+        planned = next((way for way in ways if way.pays), NOT_SHORTER)
         _planned_inputs.remember(key, planned)
-    if not planned.pays:
+    if planned is NOT_SHORTER:
         return None
     return planned.run(np.ascontiguousarray(plain_array(weight, dtype)), dy)
 

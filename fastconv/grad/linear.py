@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from .._engine import channel_sums
-from ..functional._check import as_array, compute_dtype, conv_geometry
-from ._convolutions import remembered, weight_gradient
+from ..functional._check import as_array, compute_dtype
+from ._convolutions import product
 
 
 def linear_input(weight, grad_output):
@@ -33,7 +33,7 @@ def linear_input(weight, grad_output):
     if 0 in shape:
         return np.zeros(shape, compute_dtype("linear_input", weight, grad_output))
     # The sums run over out_features, so these are the pixels: the weight is packed as it lies.
-    return _product("linear_input", rows.T, weight, transposed=True).reshape(shape)
+    return product("linear_input", rows.T, weight, transposed=True).reshape(shape)
 
 
 def linear_weight(input, grad_output):
@@ -55,7 +55,7 @@ def linear_weight(input, grad_output):
             "linear_weight: grad_output must have the rows of input, "
             f"got input.shape={x.shape}, grad_output.shape={dy.shape}"
         )
-    return _product("linear_weight", _rows(x)[:, :, 0], _rows(dy)[:, :, 0])
+    return product("linear_weight", _rows(x)[:, :, 0], _rows(dy)[:, :, 0])
 
 
 def linear_bias(grad_output):
@@ -72,15 +72,6 @@ def linear_bias(grad_output):
     grad_output = _check_features("linear_bias", "grad_output", grad_output)
     dtype = compute_dtype("linear_bias", grad_output)
     return channel_sums.sums(grad_output, dtype, grad_output.ndim - 1).astype(dtype)
-
-
-def _product(op, x, dy, transposed=False):
-    """``dy.T @ x`` of matrices with equal numbers of rows; its transpose where asked for."""
-    size = (dy.shape[1], x.shape[1], 1)
-    x, dy = x[:, :, None], dy[:, :, None]
-    geometry = remembered(conv_geometry, op, 1, x.shape, size, 1, 0, 1, 1, "NCW")
-    result = weight_gradient(op, geometry, x, dy, transposed)
-    return result if transposed else result.reshape(size[:2])
 
 
 def _check_features(op, name, array, features=None):

@@ -91,8 +91,17 @@ def _statistics(op, x, dtype, axis, mean, var, training):
         return _values(op, "mean", mean, channels, x), _values(op, "var", var, channels, x)
     if not training:
         raise ValueError(f"{op}: mean and var must be given when training is False")
+    return channel_statistics(x, dtype, axis)
+
+
+def channel_statistics(x, dtype, axis):
+    """Mean and variance of each channel of an array, read as `dtype`: two arrays of float64.
+
+    The variance is divided by the number of elements. The bits are the same for any number of
+    threads.
+    """
     mean, squares = channel_sums.mean_and_squares(x, dtype, axis)
-    return np.ascontiguousarray(mean), squares / max(x.size // max(channels, 1), 1)
+    return np.ascontiguousarray(mean), squares / max(x.size // max(x.shape[axis], 1), 1)
 
 
 def _through_statistics(x, grad_output, dtype, axis, mean, inverse, dbias, dweight, scale):

@@ -20,6 +20,7 @@ from fastconv.config import get_precision
 from fastconv.functional._cache import BoundedCache
 
 from .ir import Graph, GraphError, Node, Value
+from .joins import Share, find_shares, place_in
 from .ops import TABLE
 from .plan import Plan, record
 
@@ -58,10 +59,15 @@ class Operation:
                 raise GraphError(f"{describe(self.node)}: {error}") from error
         return fallback
 
-    def __call__(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
+    @property
+    def takes_place(self) -> bool:
+        """Whether it can put its first output where `place` says; see joins.py."""
+        return getattr(self.kernel, "takes_place", False)
+
+    def __call__(self, inputs: Sequence[Any], place: Any = None) -> tuple[Any, ...]:
         """Return the outputs for these inputs, None standing for a missing one."""
         if self.kernel is not None and self._takes(inputs):
-            result = self.kernel(*inputs)
+            result = self.kernel(*inputs) if place is None else self.kernel(*inputs, place=place)
             if result is not NotImplemented:
                 return result if isinstance(result, tuple) else (_as_array(result),)
         return self._require_fallback()(*inputs)
@@ -107,12 +113,23 @@ class Profiled(NamedTuple):
 
 
 class Step(NamedTuple):
-    """An operation, the slots it reads and writes, and those that nobody reads after it."""
+    """An operation and the slots that it deals with.
+
+    Attributes
+    ----------
+    operation : Operation
+    inputs, outputs : tuple of int
+    free : tuple of int
+        Those that nobody reads after it.
+    home : (int, Share) or None
+        The slot of the concatenation that the first output lies in, and where in it.
+    """
 
     operation: Operation
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     free: tuple[int, ...]
+    home: tuple[int, Share] | None
 
 
 # Signatures of inputs whose plans are kept, and what an arena has beyond a plan's bytes.
@@ -158,7 +175,7 @@ class Executor:
         self.outputs = [slot(value) for value in graph.outputs]
         if sole_owner:
             self._give_up_weights(slots)
-        self.steps = self._with_lifetimes(steps)
+        self.steps = self._with_lifetimes(steps, self._find_homes())
         self._plans = BoundedCache(_PLANS)
         self._arenas: list[np.ndarray] = []
 
@@ -176,17 +193,33 @@ class Executor:
                 weight.constant = np.broadcast_to(np.zeros((), weight.dtype), weight.shape)
                 self._initial[slots[weight]] = weight.constant
 
-    def _with_lifetimes(self, steps: list[Any]) -> list[Step]:
-        """Add to each step the slots that nobody reads after it."""
+    def _find_homes(self) -> list[tuple[int, Share] | None]:
+        """Of each operation: the slot of the array that its output is made in, if there is one."""
+        able = {operation.node for operation in self._operations if operation.takes_place}
+        shares = find_shares(self.graph, able.__contains__)
+        wholes: dict[Value, int] = {}
+        homes: list[tuple[int, Share] | None] = []
+        for operation in self._operations:
+            share = shares.get(operation.node.outputs[0])
+            if share is not None and share.whole not in wholes:
+                wholes[share.whole] = len(self._initial)
+                self._initial.append(None)
+            homes.append(None if share is None else (wholes[share.whole], share))
+        return homes
+
+    def _with_lifetimes(self, steps: list[Any], homes: list[Any]) -> list[Step]:
+        """Add to each step the slots that nobody reads after it, and its home."""
         kept = {index for index, value in enumerate(self._initial) if value is not None}
         kept |= {_NOTHING, *self.outputs}
         last = {slot: at for at, (_, reads, writes) in enumerate(steps)
                 for slot in (*reads, *writes)}
+        last |= {home[0]: at for at, home in enumerate(homes) if home is not None}
         dead: list[list[int]] = [[] for _ in steps]
         for slot, at in last.items():
             if slot not in kept:
                 dead[at].append(slot)
-        return [Step(*step, tuple(free)) for step, free in zip(steps, dead, strict=True)]
+        return [Step(operation, reads, writes, tuple(free), home)
+                for (operation, reads, writes), free, home in zip(steps, dead, homes, strict=True)]
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """Run the graph.
@@ -262,7 +295,8 @@ class Executor:
 
         Returns what it made.
         """
-        results = self.results_of(step, [slots[slot] for slot in step.inputs])
+        place = None if step.home is None else place_in(slots, *step.home)
+        results = self.results_of(step, [slots[slot] for slot in step.inputs], place)
         for slot, result in zip(step.outputs, results, strict=False):
             slots[slot] = result
         slots[_NOTHING] = None
@@ -270,10 +304,10 @@ class Executor:
             slots[slot] = None
         return results
 
-    def results_of(self, step: Step, inputs: list[Any]) -> Sequence[Any]:
-        """What a step makes of its inputs; errors name its node."""
+    def results_of(self, step: Step, inputs: list[Any], place: Any = None) -> Sequence[Any]:
+        """What a step makes of its inputs, anywhere or in its place; errors name its node."""
         try:
-            return step.operation(inputs)
+            return step.operation(inputs, place)
         except (GraphError, MemoryError):
             raise
         except Exception as error:

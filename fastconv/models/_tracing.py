@@ -9,6 +9,7 @@ Sums and concatenations of `Traced` arrays are `Traced` too, with the widest of 
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -180,7 +181,7 @@ def _same_shape(layer, shape):
     return Step(shape)
 
 
-_RULES = {
+_RULES: dict[type, Callable] = {
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
     **dict.fromkeys(
         (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed_convolution

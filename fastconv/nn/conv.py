@@ -11,6 +11,7 @@ that `prepare_conv` made from the same settings, with the weights packed once.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class _Conv(PackedLayer):
     """
 
     nd = 0
-    function = None
+    function: Callable
 
     def __init__(
         self,

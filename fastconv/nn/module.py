@@ -335,7 +335,7 @@ class ParameterLayer(Module):
     """
 
     # Names in `state_shapes` that may be missing from a file.
-    ignorable_state = ()
+    ignorable_state: tuple[str, ...] = ()
 
     def __init__(self, dtype, array_shapes):
         self.dtype = _check_dtype(type(self).__name__, dtype)

@@ -10,6 +10,7 @@ import numpy as np
 from fastconv import grad as gradients
 from fastconv.functional import norm
 from fastconv.functional._check import flag, integer, normalise_layout
+from fastconv.grad.norm import channel_statistics
 from fastconv.nn.arguments import CHANNELS_FIRST
 from fastconv.nn.module import ArrayAttribute, Module, ParameterLayer
 
@@ -126,15 +127,13 @@ class _BatchNorm(ParameterLayer):
         The result is normalised with the biased variance, while the running one takes the
         unbiased (divided by count - 1), both as PyTorch does.
         """
-        axes = tuple(axis for axis in range(x.ndim) if axis != channel_axis)
         count = x.size // self.num_features
         if count < 2:
             raise ValueError(
                 f"{type(self).__name__}: x must have more than one value for each channel in "
                 f"training mode, got x.shape={x.shape}; call eval() to use running statistics"
             )
-        mean = x.mean(axis=axes, dtype=np.float64)
-        variance = x.var(axis=axes, dtype=np.float64)
+        mean, variance = channel_statistics(x, self.dtype, channel_axis)
         unbiased = variance * count / (count - 1)
         self.running_mean += self.momentum * (mean - self.running_mean)
         self.running_var += self.momentum * (unbiased - self.running_var)

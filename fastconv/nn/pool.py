@@ -5,6 +5,8 @@ A pool has settings and nothing else; its `forward` is one call of the function 
 the layer is made, as far as they do not depend on the input.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fastconv import grad as gradients
@@ -19,7 +21,7 @@ class _Pool(Module):
     """What all pools share: `nd`, the number of spatial axes, `function`, and the layout."""
 
     nd = 0
-    function = None
+    function: Callable
 
     def __init__(self, layout):
         self.layout = CHANNELS_FIRST[self.nd] if layout is None else layout

@@ -17,7 +17,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def _errors_of(name: str) -> Iterator[None]:
 @contextmanager
 def _opened(
     source: str | os.PathLike[str] | bytes, name: str
-) -> Iterator[tuple[BinaryIO, str | None]]:
+) -> Iterator[tuple[io.BufferedIOBase, str | None]]:
     """The model as an open file, and the folder of its external data."""
     if isinstance(source, bytes):
         yield io.BytesIO(source), None
@@ -106,7 +106,9 @@ def _opened(
         yield file, os.path.dirname(os.path.realpath(source))
 
 
-def _parse(onnx: Any, file: BinaryIO, folder: str | None, name: str) -> tuple[Any, Weights]:
+def _parse(
+    onnx: Any, file: io.BufferedIOBase, folder: str | None, name: str
+) -> tuple[Any, Weights]:
     """Parse the file, large weights and external data of initialisers aside."""
     size = file.seek(0, os.SEEK_END)
     content, slices = split(file, size)

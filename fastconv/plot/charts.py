@@ -103,7 +103,7 @@ def roofline_chart(result: dict[str, Any]):
         colour, spot = ALGORITHMS[run["algorithm"]], (intensity, run["gflops"])
         axes.plot(*spot, "o", markersize=11, color=colour, alpha=0.85, markeredgecolor="white")
         axes.annotate(
-            number, spot, ha="center", va="center", fontsize=6.5, color="white", weight="bold"
+            str(number), spot, ha="center", va="center", fontsize=6.5, color="white", weight="bold"
         )
         note = f"{number:2d}  {layer['name']}"
         place = 0.7, 0.825 - 0.031 * (number - 1) * min(1, 25 / len(layers))
@@ -221,8 +221,9 @@ def _race_words(figure, height: float, result: dict[str, Any]) -> None:
     title += f": {mean:.2f}x, geometric mean of {count}" if mean else ""
     names = [name for name, peer in result["peers"].items() if peer["version"]]
     plural = "" if result["threads"] == 1 else "s"
+    both = ", forward and backward" if result.get("training") else ""
     words = (
-        f"peers: {', '.join(names)}\n{machine['cpu']}, {machine['isa']}, "
+        f"peers: {', '.join(names)}{both}\n{machine['cpu']}, {machine['isa']}, "
         f"{result['threads']} thread{plural}, {result['layout']}, float32"
     )
     figure.text(0.03, 1 - 0.45 / height, title, fontsize=15, fontweight="bold", color=INK)

@@ -127,8 +127,10 @@ def history_chart(history: Any):
                 epochs = range(1, len(values) + 1)
                 axes.plot(epochs, values, color=colour, label=label, marker=".")
         if history.best is not None:
-            style = {"color": QUIET, "linewidth": 0.8, "linestyle": (0, (4, 3))}
-            axes.axvline(history.best + 1, label="weights kept", **style)
+            axes.axvline(
+                history.best + 1, label="weights kept",
+                color=QUIET, linewidth=0.8, linestyle=(0, (4, 3)),
+            )
         axes.set_title(name, loc="left", fontsize=11, fontweight="bold", color=INK)
         axes.set_xlabel("epoch", fontsize=9, color=QUIET)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -238,8 +240,8 @@ def _name_spots(axes, spots, area) -> None:
 
     crowded = [sum(map(box.overlaps, taken)) > 1 for box in taken]  # each overlaps itself
     waiting = [
-        _candidates(axes, *spot, _radius(area, spot[2][area.quantity]), line)
-        for spot, line in zip(spots, crowded, strict=True)
+        _candidates(axes, x, y, one, _radius(area, one[area.quantity]), line)
+        for (x, y, one), line in zip(spots, crowded, strict=True)
     ]
     waiting.sort(key=lambda notes: sum(collisions(note) == 0 for note in notes))
     for notes in waiting:

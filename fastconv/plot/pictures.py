@@ -71,7 +71,7 @@ def direction_colours(angle: np.ndarray, strength: np.ndarray) -> np.ndarray:
     return grey_levels(circle * np.clip(strength, 0, 1)[..., None], 0.0, 1.0)
 
 
-def mosaic(tiles: Sequence[np.ndarray], columns: int, gap: int = 1, ground: int = 255):
+def mosaic(tiles: Sequence[np.ndarray] | np.ndarray, columns: int, gap: int = 1, ground: int = 255):
     """Lay equal pictures out in rows.
 
     Parameters

@@ -62,7 +62,8 @@ def pad_spatial(x: np.ndarray, padding: Pairs, value: float = 0.0) -> np.ndarray
     axes = list(zip(in_size, padding, strict=True))
     size = tuple(n + before + after for n, (before, after) in axes)
     padded = np.full_like(x, value, shape=x.shape[: -len(padding)] + size)
-    padded[(..., *(slice(before, before + n) for n, (before, _) in axes))] = x
+    inside: tuple = (..., *(slice(before, before + n) for n, (before, _) in axes))
+    padded[inside] = x
     return padded
 
 
@@ -77,8 +78,8 @@ def windows(
     nd = len(kernel_size)
     extent = dilated(kernel_size, dilation)
     view = sliding_window_view(x, extent, axis=tuple(range(-nd, 0)), writeable=writeable)
-    steps = (slice(None, None, step) for step in (*stride, *dilation))
-    return view[(..., *steps)]
+    steps: tuple = (..., *(slice(None, None, step) for step in (*stride, *dilation)))
+    return view[steps]
 
 
 def channels_first(

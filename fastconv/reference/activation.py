@@ -4,6 +4,8 @@ Arrays of any shape go in, floating arrays of the same shape come out. NaN stays
 give their limits, and no formula overflows on the way.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fastconv.reference._shapes import along, as_float, channel_axis
@@ -112,7 +114,7 @@ def _scaled_hardswish(x, scale, shift):
 
 
 # What the keyword ``activation`` of the convolutions may name.
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[..., np.ndarray]] = {
     "relu": relu,
     "relu6": _relu6,
     "leaky_relu": leaky_relu,

@@ -48,7 +48,8 @@ def _spread(x: np.ndarray, stride: tuple) -> np.ndarray:
     """Put ``stride - 1`` zeros between neighbouring cells of (N, C, *in)."""
     size = tuple((n - 1) * s + 1 for n, s in zip(x.shape[2:], stride, strict=True))
     spread = np.zeros(x.shape[:2] + size, x.dtype)
-    spread[(..., *(slice(None, None, s) for s in stride))] = x
+    steps: tuple = (..., *(slice(None, None, s) for s in stride))
+    spread[steps] = x
     return spread
 
 
@@ -98,11 +99,9 @@ def _conv_transpose(
 
     around = tuple((e - 1, e - 1 + op) for e, op in zip(extent, output_padding, strict=True))
     full = _correlate(pad_spatial(_spread(x, stride), around), weight, (1,) * nd, dilation, groups)
-    crop = (
-        slice(before, size - after)
-        for (before, after), size in zip(padding, full.shape[2:], strict=True)
-    )
-    return _finish(full[(..., *crop)], bias, activation, residual, restore)
+    sizes = zip(padding, full.shape[2:], strict=True)
+    crop: tuple = (..., *(slice(before, size - after) for (before, after), size in sizes))
+    return _finish(full[crop], bias, activation, residual, restore)
 
 
 def conv2d(

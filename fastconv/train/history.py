@@ -1,5 +1,6 @@
 """What happened during training, epoch by epoch."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
@@ -58,4 +59,7 @@ class History:
 def _merit(epoch):
     if epoch.validation_accuracy is not None:
         return epoch.validation_accuracy
-    return -epoch.validation_loss if epoch.validation_loss is not None else 0.0
+    loss = epoch.validation_loss
+    if loss is None:
+        return 0.0
+    return -math.inf if math.isnan(loss) else -loss

@@ -47,16 +47,71 @@ def functions(names):
             yield name[1], [int(number) for number in name.groups()[1:]], code
 
 
-def inner_loops(code):
-    """Instructions of each innermost loop: from the target of a jump back up to the jump."""
-    spans = []
+def blocks_of(code):
+    """Straight runs of instructions: {address: (texts, addresses of the blocks that may follow)}.
+
+    Jumps to elsewhere than the code end it, as a return does.
+    """
+    addresses = [address for address, _ in code]
+    after = dict(zip(addresses, [*addresses[1:], None], strict=True))
+    jumps = {address: re.match(r"j\w+ +([0-9a-f]+)", text) for address, text in code}
+    targets = {address: int(jump[1], 16) for address, jump in jumps.items() if jump}
+    ends = {address for address, text in code if re.match("j|ret", text)}
+    starts = {addresses[0], *targets.values(), *map(after.get, ends)} & set(addresses)
+    blocks, texts = {}, []
     for address, text in code:
-        jump = re.match(r"j\w+ +([0-9a-f]+)", text)
-        if jump and int(jump.group(1), 16) <= address:
-            spans.append((int(jump.group(1), 16), address))
-    for start, end in spans:
-        if not any((s, e) != (start, end) and start <= s and e <= end for s, e in spans):
-            yield [text for address, text in code if start <= address <= end]
+        if address in starts:
+            start, texts = address, []
+            blocks[start] = texts, set()
+        texts.append(text)
+        if not re.match("jmp|ret", text):
+            blocks[start][1].update({after[address]} & starts)
+        if address in targets:
+            blocks[start][1].update({targets[address]} & starts)
+    return blocks
+
+
+def dominators(blocks):
+    """Of each block that can be reached: those that every way from the first one goes through."""
+    first = next(iter(blocks))
+    before = {start: set() for start in blocks}
+    for start, (_, ways) in blocks.items():
+        for way in ways:
+            before[way].add(start)
+    found = {start: set(blocks) for start in blocks}
+    found[first], changed = {first}, True
+    while changed:
+        changed = False
+        for start in blocks:
+            if start == first or not before[start]:
+                continue
+            new = set.intersection(*(found[b] for b in before[start])) | {start}
+            changed |= new != found[start]
+            found[start] = new
+    return found, before
+
+
+def inner_loops(code):
+    """Instructions of each innermost loop.
+
+    A loop is a jump to a block through which every way to the jump goes. Other jumps back only
+    return from code that the compiler has laid behind the rest.
+    """
+    blocks = blocks_of(code)
+    found, before = dominators(blocks)
+    loops = {}
+    for start, (_, ways) in blocks.items():
+        for head in ways & found[start]:
+            body, ahead = {head}, [start]
+            while ahead:
+                block = ahead.pop()
+                if block not in body:
+                    body.add(block)
+                    ahead += before[block]
+            loops.setdefault(head, set()).update(body)
+    for body in loops.values():
+        if not any(other < body for other in loops.values()):
+            yield [text for start in sorted(body) for text in blocks[start][0]]
 
 
 def kind(code):
@@ -75,6 +130,32 @@ def tiles():
     if not found:
         pytest.skip("the extension was stripped: no kernel has a name in it")
     return found
+
+
+def listing(*lines):
+    """Code of one byte an instruction, from address 1 on."""
+    return list(enumerate(lines, 1))
+
+
+def test_loops_are_told_from_returns_of_code_laid_behind():
+    code = listing(
+        "xor", "test", "je 9",  # 1: to code behind
+        "vfmadd231ps a", "dec", "jne 4",  # 4: a loop
+        "vmulps b", "ret",  # 7: where the code behind returns to
+        "vmulps c", "test", "jne 4", "jmp 7",  # 9
+    )
+    assert list(inner_loops(code)) == [["vfmadd231ps a", "dec", "jne 4"]]
+
+
+def test_a_loop_holds_its_branches_and_not_the_loops_around_it():
+    code = listing(
+        "mov", "mov a",  # 2: the outer loop
+        "mov b", "je a",  # 3: the inner one
+        "vfmadd231ps", "dec", "jne 3", "jne 2", "ret",
+        "mov (%rsp)", "jmp 5",  # a: of the inner loop, laid behind
+    )
+    inner = ["mov b", "je a", "vfmadd231ps", "dec", "jne 3", "mov (%rsp)", "jmp 5"]
+    assert list(inner_loops(code)) == [inner]
 
 
 @pytest.mark.parametrize("element", ["s", "d"])

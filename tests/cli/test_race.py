@@ -357,6 +357,9 @@ def test_chart(tmp_path, peers):
     words = [text.get_text() for text in (*figure.texts, *axes.texts)]
     assert any("4.24x, geometric mean of 2" in word for word in words)
     assert any("9.00x" in word for word in words)
+    assert not any("backward" in word for word in words)
+    both = plot.race_chart({**result, "training": True})
+    assert any("peers: a, forward and backward" in text.get_text() for text in both.texts)
     assert plot.save(figure).startswith(b"\x89PNG")
 
     peers("steady")

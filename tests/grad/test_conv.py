@@ -20,6 +20,13 @@ BOUNDS = {"float32": 1e-5, "float64": 1e-9}
 CASES = {
     "3x3": ((2, 14, 14), (3, 3), 1, 20, 37, {"padding": 1}),
     "1x1": ((3, 14, 14), (1, 1), 1, 33, 70, {}),
+    "1x1 to more": ((4, 14, 14), (1, 1), 1, 32, 70, {}),  # input channels in whole vectors
+    "1x1 to fewer": ((4, 14, 14), (1, 1), 1, 70, 32, {}),
+    "1x1 in parts": ((5, 28, 28), (1, 1), 1, 16, 48, {}),  # of the pixels
+    "1x1 to a few": ((3, 7, 9), (1, 1), 1, 48, 3, {}),
+    "1x1 from a pixel": ((1, 1, 1), (1, 1), 1, 48, 80, {}),
+    "1x1 grouped": ((3, 6, 7), (1, 1), 3, 20, 24, {}),
+    "1x1 long chains": ((2, 3, 3), (1, 1), 1, 16, 1100, {}),
     "1x1 stride 2": ((2, 15, 14), (1, 1), 1, 20, 16, {"stride": 2}),
     "1x1 padded": ((2, 5, 5), (1, 1), 1, 4, 5, {"padding": 1}),
     "1x1 padded at the end": ((2, 5, 5), (1, 1), 1, 4, 5, {"padding": ((0, 2), (0, 1))}),
@@ -41,6 +48,12 @@ CASES = {
     "pads beyond the kernel": ((1, 3, 3), (2, 2), 1, 2, 3, {"padding": 4, "stride": 3}),
     "grouped": ((2, 10, 10), (3, 3), 4, 5, 6, {"padding": 1}),
     "depthwise": ((2, 10, 10), (3, 3), 19, 1, 1, {"padding": 1}),
+    "depthwise, wide": ((1, 3, 1300), (5, 3), 33, 1, 1, {"padding": (2, 1)}),
+    "depthwise, strided": ((3, 15, 14), (3, 5), 48, 1, 1, {"stride": 2, "padding": (1, 3)}),
+    "depthwise, dilated": ((2, 12, 11), (4, 3), 7, 1, 1, {"dilation": (2, 3), "padding": 5}),
+    "depthwise, beside": ((2, 2, 2), (3, 3), 18, 1, 1, {"padding": 4, "stride": (1, 3)}),
+    "depthwise, many": ((6, 20, 20), (3, 3), 64, 1, 1, {}),
+    "depthwise signals": ((3, 90), (11,), 20, 1, 1, {"padding": 5}),
     "kernel is all": ((3, 6, 6), (6, 6), 1, 7, 20, {}),
     "signals": ((3, 50), (5,), 1, 4, 6, {"stride": 2, "padding": 2}),
     "long signal": ((2, 5000), (9,), 1, 2, 3, {"padding": 4}),

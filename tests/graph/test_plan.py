@@ -7,7 +7,7 @@ import pytest
 
 import fastconv
 from fastconv.graph.executor import Executor, Operation
-from fastconv.graph.ir import Graph, Node, Value
+from fastconv.graph.ir import Graph, GraphError, Node, Value
 
 SHAPE = (1, 8, 6, 5)
 
@@ -64,7 +64,7 @@ def network(rng):
 
 def test_networks_run_without_python(rng, monkeypatch):
     executor = check(network(rng), [[random(rng, *SHAPE)] for _ in range(3)])
-    monkeypatch.setattr(Operation, "__call__", lambda self, inputs: pytest.fail(self.node.op))
+    monkeypatch.setattr(Operation, "__call__", lambda self, *_: pytest.fail(self.node.op))
     executor.run([random(rng, *SHAPE)])
 
 
@@ -128,7 +128,7 @@ def test_views_and_shapes_cost_nothing(rng, monkeypatch):
         Node("Relu", [r], [y]),
     ]
     executor = check(Graph([x], [y, s, a], nodes), [[random(rng, *SHAPE)] for _ in range(2)])
-    monkeypatch.setattr(Operation, "__call__", lambda self, inputs: pytest.fail(self.node.op))
+    monkeypatch.setattr(Operation, "__call__", lambda self, *_: pytest.fail(self.node.op))
     executor.run([random(rng, *SHAPE)])
 
 
@@ -165,3 +165,61 @@ def test_empty_arrays_and_lists_run_without_plans(rng):
     x, a, y = value("x"), value("a"), value("y")
     nodes = [Node("Slice", [x, sizes(4), sizes(9)], [a]), Node("Concat", [a, x], [y], {"axis": 0})]
     check(Graph([x], [y], nodes), [[random(rng, 4, 3)]])
+
+
+def check_native(monkeypatch, graph, feeds):
+    """As `check`, and then no step is called."""
+    executor = check(graph, feeds)
+    with monkeypatch.context() as patch:
+        patch.setattr(Operation, "__call__", lambda self, *_: pytest.fail(self.node.op))
+        executor.run(feeds[-1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 8, 6, 5), (2, 3, 40, 70), (2, 300, 7), (1, 1, 3, 4)])
+def test_normalisations_by_computed_tables(shape, dtype, rng, monkeypatch):
+    """The tables come from other inputs; arrays channels last, too."""
+    x, y = value("x", shape, dtype), value("y", shape, dtype)
+    a, b, scale, shift = (value(name, (shape[1],), dtype) for name in ("a", "b", "s", "t"))
+    nodes = [Node("Mul", [a, b], [scale]), Node("Add", [a, b], [shift]),
+             Node("InstanceNormalization", [x, scale, shift], [y], {"epsilon": 1e-3})]
+    feeds = [[rng.standard_normal(v.shape).astype(dtype) for v in (x, a, b)] for _ in range(2)]
+    last = np.ascontiguousarray(np.moveaxis(feeds[1][0], 1, -1))
+    feeds.append([np.moveaxis(last, -1, 1), *feeds[1][1:]])
+    check_native(monkeypatch, Graph([x, a, b], [y], nodes), feeds)
+    (result,) = Executor(Graph([x, a, b], [y], nodes)).run(feeds[0])
+    wide, p, q = (array.astype(np.float64) for array in feeds[0])
+    axes, tables = tuple(range(2, x_axes := len(shape))), (slice(None), *(None,) * (x_axes - 2))
+    mean, variance = wide.mean(axes, keepdims=True), wide.var(axes, keepdims=True)
+    wanted = (wide - mean) / np.sqrt(variance + 1e-3) * (p * q)[tables] + (p + q)[tables]
+    np.testing.assert_allclose(result, wanted, rtol=0, atol=40 * np.finfo(dtype).eps)
+
+
+def test_normalisations_need_a_number_for_each_channel(rng):
+    x, y = value("x", SHAPE), value("y", SHAPE)
+    scale = Value("s", constant=np.ones(3, np.float32))
+    node = Node("InstanceNormalization", [x, scale, None], [y])
+    with pytest.raises(GraphError, match="scale must have 8 numbers, one a channel, got 3"):
+        Executor(Graph([x], [y], [node])).run([random(rng, *SHAPE)])
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+@pytest.mark.parametrize("op", ["ReduceSum", "ReduceMean"])
+@pytest.mark.parametrize(("shape", "axes"), [
+    ((26, 32), [0]), ((26, 32), [-1]), ((2, 300, 90), [0, 2]), ((1, 1, 7), [2]),
+    ((5, 1, 7), [0, 1]),
+])
+def test_sums_that_leave_one_axis(shape, axes, op, keep, rng, monkeypatch):
+    x, y = value("x", shape), value("y")
+    node = Node(op, [x, Value("axes", constant=np.array(axes))], [y], {"keepdims": keep},
+                version=18)
+    feeds = [[random(rng, *shape)] for _ in range(2)]
+    graph = Graph([x], [y], [node])
+    left = [n for axis, n in enumerate(shape) if axis not in axes and axis - len(shape) not in axes]
+    if max(left) > 1:
+        check_native(monkeypatch, graph, feeds)
+    (result,) = Executor(graph).run(feeds[0])
+    function = np.sum if op == "ReduceSum" else np.mean
+    wanted = function(feeds[0][0].astype(np.float64), tuple(axes), keepdims=bool(keep))
+    assert result.shape == wanted.shape
+    np.testing.assert_array_equal(result, wanted.astype(np.float32))

@@ -107,6 +107,11 @@ def test_read_cifar10_of_damaged_files(tmp_path, content, text):
         data.read_cifar10(tmp_path / "batch.bin")
 
 
+def test_read_cifar10_of_no_files():
+    with pytest.raises(ValueError, match="read_cifar10: paths must name at least one file"):
+        data.read_cifar10()
+
+
 # ---------------------------------------------------------------- NPZ
 
 

@@ -1,5 +1,7 @@
 """The training loop: it learns, repeats itself to the bit, resumes, survives Ctrl-C."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from fastconv import nn
 from fastconv.train import (
     SGD,
     Adam,
+    Epoch,
     History,
     cosine,
     evaluate,
@@ -201,6 +204,13 @@ def test_without_validation_the_last_weights_stay(dataset):
     untouched = train(network(), dataset, 2, validation=None)
     assert untouched.best == 1
     assert [epoch.validation_loss for epoch in untouched.epochs] == [None, None]
+
+
+def test_an_epoch_that_diverged_is_never_the_best():
+    history = History()
+    for loss in (math.nan, 3.0, math.nan, 2.0, 2.5):
+        history.add(Epoch(1.0, None, loss, None))
+    assert history.best == 3
 
 
 def test_the_schedule_sets_the_rate_before_every_step(dataset):

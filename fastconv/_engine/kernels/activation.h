@@ -30,12 +30,29 @@ FC_NOINLINE vec tanh_vec(vec x) {
     return with_sign_of(m / (m + 2), x);
 }
 
-FC_INLINE vec clip_vec(vec x, vec low, vec high) {
-    x = blend((ivec)(x < low), low, x);
-    return blend((ivec)(x > high), high, x);
-}
+/* NaN passes: a comparison with it is false, and then the second one is taken. */
+FC_INLINE vec clip_vec(vec x, vec low, vec high) { return smaller(high, larger(low, x)); }
 
 FC_INLINE vec hardsigmoid_vec(vec x) { return clip_vec(x + 3, splat(0), splat(6)) / 6; }
+
+/* x * hardsigmoid(x) * alpha + beta; sixth is alpha / 6: a division costs as much as a tile's sums
+ * over some channels. */
+FC_INLINE vec hardswish_vec(vec x, real sixth, real beta) {
+    return x * (clip_vec(x + 3, splat(0), splat(6)) * sixth) + beta;
+}
+
+FC_INLINE int is_hardswish(const fc_epilogue *e) {
+    return e->activation == FC_ACT_HARDSWISH || e->activation == FC_ACT_SCALED_HARDSWISH;
+}
+
+FC_INLINE real hardswish_sixth(const fc_epilogue *e) {
+    return (real)((e->activation == FC_ACT_SCALED_HARDSWISH ? e->alpha : 1) / 6);
+}
+
+/* What changes nothing is -0: the sign of a zero stays. */
+FC_INLINE real hardswish_beta(const fc_epilogue *e) {
+    return e->activation == FC_ACT_SCALED_HARDSWISH ? (real)e->beta : (real)-0.0;
+}
 
 FC_NOINLINE vec activate_general(vec x, const fc_epilogue *e) {
     switch (e->activation) {
@@ -45,9 +62,8 @@ FC_NOINLINE vec activate_general(vec x, const fc_epilogue *e) {
     case FC_ACT_TANH: return tanh_vec(x);
     case FC_ACT_SILU: return silu_vec(x);
     case FC_ACT_HARDSIGMOID: return hardsigmoid_vec(x);
-    case FC_ACT_HARDSWISH: return x * hardsigmoid_vec(x);
-    case FC_ACT_SCALED_HARDSWISH:
-        return x * hardsigmoid_vec(x) * (real)e->alpha + (real)e->beta;
+    case FC_ACT_HARDSWISH:
+    case FC_ACT_SCALED_HARDSWISH: return hardswish_vec(x, hardswish_sixth(e), hardswish_beta(e));
     default: return x;
     }
 }
@@ -58,31 +74,38 @@ FC_INLINE vec activate(vec x, const fc_epilogue *e) {
     return activate_general(x, e);
 }
 
-/* Activations that are inlined next to the sums, bounds at most; the others go through a rolled
+/* Activations of a few instructions are inlined next to the sums; the others go through a rolled
  * loop. */
 FC_INLINE int is_inline_activation(const fc_epilogue *e) {
-    return e->activation == FC_ACT_NONE || e->activation == FC_ACT_RELU ||
-           e->activation == FC_ACT_CLIP;
+    return e->activation <= FC_ACT_LAST_INLINE;
 }
 
-/* No vectors: they might want the stack aligned, which costs the tiles a register. */
+/* What they need, ready: a clip's bounds, or a hard swish's sixth and beta. No vectors: they might
+ * want the stack aligned, which costs the tiles a register. */
 typedef struct {
-    int any;
+    int any, swish;
     real low, high;
 } activation_bounds;
 
 FC_INLINE activation_bounds bounds_of(const fc_epilogue *e) {
-    const int clip = e->activation == FC_ACT_CLIP;
+    const int clip = e->activation == FC_ACT_CLIP, swish = is_hardswish(e);
     return (activation_bounds){
         .any = e->activation != FC_ACT_NONE,
-        .low = clip ? (real)e->alpha : 0,
-        .high = clip ? (real)e->beta : (real)__builtin_inf(),
+        .swish = swish,
+        .low = swish ? hardswish_sixth(e) : clip ? (real)e->alpha : 0,
+        .high = swish ? hardswish_beta(e) : clip ? (real)e->beta : (real)__builtin_inf(),
     };
 }
 
-/* NaN passes: a comparison with it is false, and then the second one is taken. */
+/* Bounds at most. */
+FC_INLINE int is_clip_activation(const fc_epilogue *e) { return e->activation <= FC_ACT_CLIP; }
+
+FC_INLINE vec clip_activation(vec v, const activation_bounds *b) {
+    return b->any ? clip_vec(v, splat(b->low), splat(b->high)) : v;
+}
+
 FC_INLINE vec inline_activation(vec v, const activation_bounds *b) {
-    return b->any ? smaller(splat(b->high), larger(splat(b->low), v)) : v;
+    return b->swish ? hardswish_vec(v, b->low, b->high) : clip_activation(v, b);
 }
 
 #endif

@@ -29,8 +29,8 @@ static void interleave(const fc_interleave_args *p) {
             real *dst = (real *)p->dst + t * p->channels + k;
             vec block[FC_LANES];
             load_transposed(block, 0, weight, row, channels, taps);
-            for (int i = 0; i < FC_LANES && i < taps; i++)
-                store_upto(dst + i * p->channels, block[i], channels);
+            FC_UNROLL for (int i = 0; i < FC_LANES; i++)
+                if (i < taps) store_upto(dst + i * p->channels, block[i], channels);
         }
     }
 }

@@ -3,6 +3,9 @@
  * rows x columns accumulators stay in registers while the runs pass by; their lanes are added up
  * only at the very end, by the driver. For sums over pixels whose factors have few channels, where
  * a register tile with channels for lanes would leave most of them empty.
+ *
+ * Where each channel has a factor of its own and channels lie side by side, lanes are these: then a
+ * sum for each tap of a window stays in a register.
  */
 #include "kernels.h"
 #include "simd.h"
@@ -65,4 +68,52 @@ static void (*const tiles[ROWS + 1][COLUMNS + 1])(const fc_dots_args *) = {TILES
 
 static void tile(const fc_dots_args *d) { tiles[d->rows][d->columns](d); }
 
-const fc_dots_kernels FC_TABLE(dots) = {ROWS, COLUMNS, tile};
+/* ---------------------------------------------------------------- lanes are channels */
+
+#if FC_VECTOR_BYTES == 64
+enum { TAPS = 9 };
+#define TAP_COUNTS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9)
+#else
+enum { TAPS = 5 };
+#define TAP_COUNTS(X) X(1) X(2) X(3) X(4) X(5)
+#endif
+
+FC_INLINE void taps_body(const int taps, const int whole, const fc_taps_args *t, ptrdiff_t first) {
+    const lane_mask mask = lanes_between(0, t->channels);
+    const char *a[TAPS], *b = t->b;
+    vec sum[TAPS];
+    FC_UNROLL for (int i = 0; i < taps; i++) {
+        a[i] = t->a[first + i];
+        sum[i] = (vec){0};
+    }
+    for (ptrdiff_t p = 0, at = 0; p < t->pixels; p++, at += t->a_pixel, b += t->b_pixel) {
+        const vec right = whole ? load((const real *)b) : load_masked((const real *)b, mask);
+        FC_UNROLL for (int i = 0; i < taps; i++) {
+            const real *from = (const real *)(a[i] + at);
+            sum[i] += (whole ? load(from) : load_masked(from, mask)) * right;
+        }
+    }
+    real *c = (real *)t->c + first * FC_LANES;
+    FC_UNROLL for (int i = 0; i < taps; i++)
+        store(c + i * FC_LANES, load(c + i * FC_LANES) + sum[i]);
+}
+
+#define DEFINE_TAPS(n)                                                             \
+    static void taps_##n(const fc_taps_args *t, ptrdiff_t first) {                 \
+        if (t->channels >= FC_LANES) taps_body(n, 1, t, first);                    \
+        else taps_body(n, 0, t, first);                                            \
+    }
+TAP_COUNTS(DEFINE_TAPS)
+
+#define ENTER_TAPS(n) [n] = taps_##n,
+static void (*const tap_counts[TAPS + 1])(const fc_taps_args *, ptrdiff_t) = {
+    TAP_COUNTS(ENTER_TAPS)};
+
+static void taps(const fc_taps_args *t) {
+    for (ptrdiff_t first = 0; first < t->taps; first += TAPS) {
+        const ptrdiff_t left = t->taps - first;
+        tap_counts[left < TAPS ? left : TAPS](t, first);
+    }
+}
+
+const fc_dots_kernels FC_TABLE(dots) = {ROWS, COLUMNS, tile, taps};

@@ -21,9 +21,25 @@ typedef struct {
     ptrdiff_t c_row;
 } fc_dots_args;
 
+/* taps: the same for one channel of either factor after the other, lanes being channels.
+ *
+ *   c[t][l] += sum over p < pixels of a[t][p * a_pixel + l] * b[p * b_pixel + l]
+ *
+ * for t < taps and l < channels, where each c[t] is one vector and channels at most that long;
+ * pixels are so many bytes apart. One fresh chain per lane, added to c. */
+typedef struct {
+    ptrdiff_t taps, pixels, channels;
+    const char *const *a;
+    ptrdiff_t a_pixel;
+    const char *b;
+    ptrdiff_t b_pixel;
+    char *c;
+} fc_taps_args;
+
 typedef struct {
     int rows, columns; /* of the largest tile */
     void (*tile)(const fc_dots_args *);
+    void (*taps)(const fc_taps_args *);
 } fc_dots_kernels;
 
 #endif

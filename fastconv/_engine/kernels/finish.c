@@ -73,8 +73,8 @@ FC_INLINE void gather_block(const fc_gather_args *g, const int whole, ptrdiff_t 
     if (whole) {
         FC_UNROLL for (int i = 0; i < FC_LANES; i++) store((real *)(dst + i * g->dst_pixel), block[i]);
     } else {
-        for (int i = 0; i < FC_LANES && i < pixels; i++)
-            store_upto((real *)(dst + i * g->dst_pixel), block[i], channels);
+        FC_UNROLL for (int i = 0; i < FC_LANES; i++)
+            if (i < pixels) store_upto((real *)(dst + i * g->dst_pixel), block[i], channels);
     }
 }
 

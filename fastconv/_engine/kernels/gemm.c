@@ -9,6 +9,7 @@
 #include "activation.h"
 #include "kernels.h"
 #include "simd.h"
+#include "transposed.h"
 
 #define UPTO_4(X, v) X(1, v) X(2, v) X(3, v) X(4, v)
 #define UPTO_6(X, v) UPTO_4(X, v) X(5, v) X(6, v)
@@ -57,10 +58,15 @@ FC_INLINE void finish_sums(const int rows, const int vectors, const fc_gemm_args
         }
     }
     const activation_bounds bounds = bounds_of(&f->epilogue);
-    if (bounds.any) {
+    if (bounds.swish) {
         FC_UNROLL for (int i = 0; i < rows; i++) {
             FC_UNROLL for (int j = 0; j < vectors; j++)
-                sum[i][j] = inline_activation(sum[i][j], &bounds);
+                sum[i][j] = hardswish_vec(sum[i][j], bounds.low, bounds.high);
+        }
+    } else if (bounds.any) {
+        FC_UNROLL for (int i = 0; i < rows; i++) {
+            FC_UNROLL for (int j = 0; j < vectors; j++)
+                sum[i][j] = clip_activation(sum[i][j], &bounds);
         }
     }
     FC_UNROLL for (int i = 0; i < rows; i++) {
@@ -123,30 +129,60 @@ static void (*const tiles[FC_MAX_VECTORS + 1][MAX_ROWS + 1])(const fc_gemm_args 
 
 static void tile(const fc_gemm_args *g) { tiles[g->vectors][g->rows](g); }
 
-/* Lanes of output channels x FC_LANES consecutive weights at a time, transposed in registers. */
-static int pack(const fc_pack_args *p) {
-    const ptrdiff_t run = p->depth * p->taps;
-    vec zeros = {0}; /* NaN where a weight was not finite */
-    for (ptrdiff_t j0 = 0; j0 < p->width; j0 += FC_LANES) {
-        const ptrdiff_t lanes = p->channels - j0;
-        ptrdiff_t depth_index = 0, tap = 0;
-        for (ptrdiff_t w0 = 0; w0 < run; w0 += FC_LANES) {
-            const ptrdiff_t count = run - w0;
-            vec block[FC_LANES];
-            for (int j = 0; j < FC_LANES; j++) {
-                const real *w = (const real *)(p->weight + (j0 + j) * p->row) + w0;
-                block[j] = j < lanes ? load_upto(w, count) : (vec){0};
-                zeros += block[j] * 0;
-            }
-            transpose(block);
-            for (int i = 0; i < FC_LANES && i < count; i++) {
-                store((real *)p->dst + (tap * p->depth + depth_index) * p->width + j0, block[i]);
-                if (++tap == p->taps) {
-                    tap = 0;
-                    depth_index++;
-                }
-            }
+/* Where the next weight of a channel goes: taps follow each other, each a plane of the panel. */
+typedef struct {
+    real *dst;
+    ptrdiff_t tap_step, back; /* elements to the next tap, from behind the last one to the first */
+    ptrdiff_t tap, taps;      /* how many are left of a channel's, and all of them */
+} panel_place;
+
+/* FC_LANES output channels x `count` consecutive weights of each; returns NaN in the lanes of those
+ * that are not finite. `whole` is a constant. */
+FC_INLINE vec pack_block(const int whole, const char *weight, ptrdiff_t row, ptrdiff_t channels,
+                         ptrdiff_t count, panel_place *at) {
+    vec block[FC_LANES], zeros[2] = {0};
+    load_transposed(block, whole, weight, row, channels, count);
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++) zeros[i % 2] += block[i] * 0;
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++) {
+        if (!whole && i == count) break;
+        store(at->dst, block[i]);
+        at->dst += at->tap_step;
+        if (--at->tap == 0) {
+            at->tap = at->taps;
+            at->dst -= at->back;
         }
+    }
+    return zeros[0] + zeros[1];
+}
+
+/* FC_LANES whole channels x all whole blocks of their weights. */
+FC_NOINLINE vec pack_blocks(const char *weight, ptrdiff_t row, ptrdiff_t blocks, panel_place *at) {
+    panel_place to = *at;
+    vec zeros = {0};
+    for (; blocks > 0; blocks--, weight += FC_VECTOR_BYTES)
+        zeros += pack_block(1, weight, row, FC_LANES, FC_LANES, &to);
+    *at = to;
+    return zeros;
+}
+
+FC_NOINLINE vec pack_ragged(const char *weight, ptrdiff_t row, ptrdiff_t channels,
+                            ptrdiff_t count, panel_place *at) {
+    return pack_block(0, weight, row, channels, count, at);
+}
+
+static int pack(const fc_pack_args *p) {
+    const ptrdiff_t run = p->depth * p->taps, tap_step = p->depth * p->width;
+    vec zeros = {0};
+    for (ptrdiff_t j0 = 0; j0 < p->width; j0 += FC_LANES) {
+        const ptrdiff_t channels = p->channels - j0;
+        const ptrdiff_t blocks = channels >= FC_LANES ? run / FC_LANES : 0;
+        const char *weight = p->weight + j0 * p->row;
+        panel_place at = {(real *)p->dst + j0, tap_step, p->taps * tap_step - p->width, p->taps,
+                          p->taps};
+        zeros += pack_blocks(weight, p->row, blocks, &at);
+        for (ptrdiff_t w = blocks * FC_LANES; w < run; w += FC_LANES)
+            zeros += pack_ragged(weight + w * (ptrdiff_t)sizeof(real), p->row, channels,
+                                 run - w < FC_LANES ? run - w : FC_LANES, &at);
     }
     real total = 0;
     for (int i = 0; i < FC_LANES; i++) total += zeros[i];

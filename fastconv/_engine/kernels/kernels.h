@@ -16,13 +16,14 @@ typedef enum {
     FC_ACT_NONE,
     FC_ACT_RELU,
     FC_ACT_CLIP,        /* alpha = low, beta = high */
+    FC_ACT_HARDSWISH,
+    FC_ACT_SCALED_HARDSWISH, /* alpha = factor behind it, beta = what is added behind that */
+    FC_ACT_LAST_INLINE = FC_ACT_SCALED_HARDSWISH, /* up to here a few instructions */
     FC_ACT_LEAKY_RELU,  /* alpha = slope */
     FC_ACT_SIGMOID,
     FC_ACT_TANH,
     FC_ACT_SILU,
     FC_ACT_HARDSIGMOID,
-    FC_ACT_HARDSWISH,
-    FC_ACT_SCALED_HARDSWISH, /* alpha = factor behind it, beta = what is added behind that */
     FC_ACT_COUNT
 } fc_activation;
 
@@ -67,7 +68,7 @@ typedef struct {
     const char *b;
     char *c;
     ptrdiff_t c_row;
-    const fc_finish_args *finish; /* NULL: the sums stay in c; activations as winograd's */
+    const fc_finish_args *finish; /* NULL: the sums stay in c; activations up to FC_ACT_LAST_INLINE */
     ptrdiff_t first;
     const char *ahead;
     ptrdiff_t ahead_lines; /* of FC_CACHE_LINE bytes, 0 where nothing is known */
@@ -112,6 +113,7 @@ typedef struct {
 #include "families.h"
 #include "filters.h"
 #include "gradient.h"
+#include "overlap.h"
 #include "pool.h"
 #include "pool_gradient.h"
 #include "sums.h"

@@ -174,7 +174,7 @@ FC_INLINE void leave_row(const int vectors, const int beside, const fc_planes_ar
                          const strip *s, ptrdiff_t r, const vec *sum) {
     FC_UNROLL for (int v = 0; v < vectors; v++) {
         const ptrdiff_t column = s->at.column + (beside ? v * FC_LANES : 0);
-        const vec y = inline_activation(sum[v] + splat(s->bias), &s->bounds);
+        const vec y = clip_activation(sum[v] + splat(s->bias), &s->bounds);
         real *to = (real *)(s->out + r * s->out_row + v * s->out_vector);
         if (!beside && s->at.row + v * s->at.down + r >= p->rows) continue;
         if (beside && v < vectors - 1) store(to, y);

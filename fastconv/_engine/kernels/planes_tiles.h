@@ -73,7 +73,7 @@ FC_INLINE void store_rows(const int channels, const int rows, const int vectors,
             const ptrdiff_t row = at->row + v * down, column = at->column + v * across;
             char *out = p->out + k * p->out_channel + row * p->out_row;
             FC_UNROLL for (int r = 0; r < rows; r++) {
-                const vec y = inline_activation(sum[k][r][v] + bias, &bounds);
+                const vec y = clip_activation(sum[k][r][v] + bias, &bounds);
                 real *to = (real *)(out + r * p->out_row) + column;
                 if (!whole && row + r >= p->rows) continue;
                 if (beside && v < vectors - 1) store(to, y);
@@ -112,7 +112,7 @@ FC_INLINE void clear_tile(const int channels, const int rows, const int vectors,
  * and the activation a simple one. */
 FC_INLINE int leaves_at_once(const fc_planes_args *p) {
     return p->out_pixel == (ptrdiff_t)sizeof(real) && !p->residual &&
-           is_inline_activation(&p->epilogue);
+           is_clip_activation(&p->epilogue);
 }
 
 /* + bias, + residual, activation, and into the result. */

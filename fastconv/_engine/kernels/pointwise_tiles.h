@@ -19,15 +19,16 @@ FC_INLINE void pointwise_tile(const int channels, const int vectors, const int m
     planes_sums sum;
     clear_tile(channels, 1, vectors, sum);
     const char *x = p->x;
-    const real *w = (const real *)p->w;
-    for (ptrdiff_t plane = p->planes; plane > 0; plane--, x += p->x_plane, w += channels) {
+    const char *w = p->w;
+    const ptrdiff_t next = p->w_channel;
+    for (ptrdiff_t plane = p->planes; plane > 0; plane--, x += p->x_plane, w += p->w_plane) {
         vec value[PLANES_VECTORS];
         FC_UNROLL for (int v = 0; v < vectors; v++) {
             const real *from = (const real *)x + v * FC_LANES;
             value[v] = masked && v == vectors - 1 ? load_masked(from, mask) : load(from);
         }
         FC_UNROLL for (int k = 0; k < channels; k++) {
-            vec weight = splat(w[k]);
+            vec weight = splat(*(const real *)(w + k * next));
             FC_IN_REGISTER(weight);
             FC_UNROLL for (int v = 0; v < vectors; v++) sum[k][0][v] += value[v] * weight;
         }

@@ -274,7 +274,8 @@ FC_INLINE vec load_permuted(const real *p, int n, ivec index) {
 }
 
 /* Transpose FC_LANES x FC_LANES in registers: log2(lanes) rounds, each exchanging blocks of `s`
- * lanes between rows i and i + s. */
+ * lanes between rows i and i + s. The last of them stay inside pieces of 16 bytes: for rows of which
+ * r[c * FC_PIECE + i] holds piece c of the rows i, i + FC_PIECE, i + 2 FC_PIECE, ... they are all. */
 #define FC_SWAP(s, LO, HI)                                                   \
     for (int i = 0; i < FC_LANES; i++)                                       \
         if (!(i & (s))) {                                                    \
@@ -284,25 +285,62 @@ FC_INLINE vec load_permuted(const real *p, int n, ivec index) {
         }
 #define FC_LIST(...) __VA_ARGS__
 
+enum { FC_PIECE = 16 / (int)sizeof(real) };
+
+FC_INLINE void transpose_pieces(vec r[FC_LANES]) {
+#if FC_VECTOR_BYTES * 8 / FC_DTYPE == 16
+    FC_UNROLL FC_SWAP(2, FC_LIST(0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+                      FC_LIST(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
+    FC_UNROLL FC_SWAP(1, FC_LIST(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
+                      FC_LIST(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
+#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 8
+#if FC_DTYPE == 32
+    FC_UNROLL FC_SWAP(2, FC_LIST(0, 1, 8, 9, 4, 5, 12, 13), FC_LIST(2, 3, 10, 11, 6, 7, 14, 15))
+#endif
+    FC_UNROLL FC_SWAP(1, FC_LIST(0, 8, 2, 10, 4, 12, 6, 14), FC_LIST(1, 9, 3, 11, 5, 13, 7, 15))
+#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 4
+#if FC_DTYPE == 32
+    FC_UNROLL FC_SWAP(2, FC_LIST(0, 1, 4, 5), FC_LIST(2, 3, 6, 7))
+#endif
+    FC_UNROLL FC_SWAP(1, FC_LIST(0, 4, 2, 6), FC_LIST(1, 5, 3, 7))
+#else
+    FC_UNROLL FC_SWAP(1, FC_LIST(0, 2), FC_LIST(1, 3))
+#endif
+}
+
 FC_INLINE void transpose(vec r[FC_LANES]) {
 #if FC_VECTOR_BYTES * 8 / FC_DTYPE == 16
     FC_UNROLL FC_SWAP(8, FC_LIST(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
                       FC_LIST(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
     FC_UNROLL FC_SWAP(4, FC_LIST(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
                       FC_LIST(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
-    FC_UNROLL FC_SWAP(2, FC_LIST(0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
-                      FC_LIST(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
-    FC_UNROLL FC_SWAP(1, FC_LIST(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
-                      FC_LIST(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
 #elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 8
     FC_UNROLL FC_SWAP(4, FC_LIST(0, 1, 2, 3, 8, 9, 10, 11), FC_LIST(4, 5, 6, 7, 12, 13, 14, 15))
+#if FC_DTYPE == 64
     FC_UNROLL FC_SWAP(2, FC_LIST(0, 1, 8, 9, 4, 5, 12, 13), FC_LIST(2, 3, 10, 11, 6, 7, 14, 15))
-    FC_UNROLL FC_SWAP(1, FC_LIST(0, 8, 2, 10, 4, 12, 6, 14), FC_LIST(1, 9, 3, 11, 5, 13, 7, 15))
-#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 4
+#endif
+#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 4 && FC_DTYPE == 64
     FC_UNROLL FC_SWAP(2, FC_LIST(0, 1, 4, 5), FC_LIST(2, 3, 6, 7))
-    FC_UNROLL FC_SWAP(1, FC_LIST(0, 4, 2, 6), FC_LIST(1, 5, 3, 7))
+#endif
+    transpose_pieces(r);
+}
+
+/* A vector of pieces that lie `step` bytes apart. */
+#if defined(__AVX2__)
+FC_INLINE __m256 two_pieces(const char *p, ptrdiff_t step) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps((const float *)p)),
+                                _mm_loadu_ps((const float *)(p + step)), 1);
+}
+#endif
+FC_INLINE vec load_pieces(const char *p, ptrdiff_t step) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_insertf32x8(_mm512_castps256_ps512(two_pieces(p, step)),
+                                   two_pieces(p + 2 * step, step), 1);
+#elif defined(__AVX2__)
+    return (vec)two_pieces(p, step);
 #else
-    FC_UNROLL FC_SWAP(1, FC_LIST(0, 2), FC_LIST(1, 3))
+    (void)step;
+    return load((const real *)p);
 #endif
 }
 

@@ -9,11 +9,16 @@
 FC_INLINE void load_transposed(vec block[FC_LANES], const int whole, const char *src, ptrdiff_t row,
                                ptrdiff_t rows, ptrdiff_t columns) {
     if (whole) {
-        FC_UNROLL for (int i = 0; i < FC_LANES; i++) block[i] = load((const real *)(src + i * row));
-    } else {
-        for (int i = 0; i < FC_LANES; i++)
-            block[i] = i < rows ? load_upto((const real *)(src + i * row), columns) : (vec){0};
+        /* Gathering pieces as they are loaded is half of the exchange, and aligned ones lie in one
+         * cache line each, where vectors of rows that begin anywhere lie in two. */
+        FC_UNROLL for (int i = 0; i < FC_LANES; i++)
+            block[i] = load_pieces(src + i % FC_PIECE * row + i / FC_PIECE * 16, FC_PIECE * row);
+        transpose_pieces(block);
+        return;
     }
+    const lane_mask mask = lanes_between(0, columns);
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++)
+        block[i] = i < rows ? load_masked((const real *)(src + i * row), mask) : (vec){0};
     transpose(block);
 }
 

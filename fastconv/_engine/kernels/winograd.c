@@ -9,6 +9,7 @@
 #include "activation.h"
 #include "kernels.h"
 #include "simd.h"
+#include "transposed.h"
 
 /* Doubles for the filters: a vector's worth whatever the element type. */
 typedef double dvec __attribute__((vector_size(FC_VECTOR_BYTES)));
@@ -225,6 +226,14 @@ FC_INLINE void filter_tile(const int taps, const int n, const int axes, const re
     }
 }
 
+/* FC_LANES consecutive weights of as many output channels, [weight][channel]. */
+FC_INLINE void turn_weights(const int whole, const char *from, ptrdiff_t row, ptrdiff_t outputs,
+                            ptrdiff_t count, real *to) {
+    vec block[FC_LANES];
+    load_transposed(block, whole, from, row, outputs, count);
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++) store(to + i * FC_LANES, block[i]);
+}
+
 /* FC_LANES input channels x FC_LANES output channels at a time, transposed in registers. */
 FC_INLINE void filter_panel(const int taps, const int n, const int axes,
                             const fc_winograd_filter_args *a) {
@@ -236,14 +245,13 @@ FC_INLINE void filter_panel(const int taps, const int n, const int axes,
             const ptrdiff_t inputs = a->depth - c0 < FC_LANES ? a->depth - c0 : FC_LANES;
             const ptrdiff_t run = inputs * kernel;
             for (ptrdiff_t w0 = 0; w0 < run; w0 += FC_LANES) {
-                vec block[FC_LANES];
-                for (int k = 0; k < FC_LANES; k++) {
-                    const char *row = a->weight + (k0 + k) * a->row;
-                    const real *w = (const real *)row + c0 * kernel + w0;
-                    block[k] = k < outputs ? load_upto(w, run - w0) : (vec){0};
-                }
-                transpose(block);
-                for (int i = 0; i < FC_LANES; i++) store(scratch + (w0 + i) * FC_LANES, block[i]);
+                const char *from = a->weight + k0 * a->row
+                                   + (c0 * kernel + w0) * (ptrdiff_t)sizeof(real);
+                real *to = scratch + w0 * FC_LANES;
+                if (outputs >= FC_LANES && run - w0 >= FC_LANES)
+                    turn_weights(1, from, a->row, outputs, run - w0, to);
+                else
+                    turn_weights(0, from, a->row, outputs, run - w0, to);
             }
             for (ptrdiff_t c = 0; c < inputs; c++) {
                 for (int k = 0; k < FC_LANES; k += DOUBLES)
@@ -283,12 +291,14 @@ FORMS_1D(DEFINE_1D)
 FORMS_2D(DEFINE_2D)
 
 #define BY_POINTS(stem) {stem##_4, stem##_6, stem##_8}
+#define NAME(m, r) {m, r},
 #define OUTPUT_1D(m, r) output_1d_##m##_##r,
 #define OUTPUT_2D(m, r) output_2d_##m##_##r,
 #define FILTER_1D(m, r) filter_1d_##m##_##r,
 #define FILTER_2D(m, r) filter_2d_##m##_##r,
 
 const fc_winograd_kernels FC_TABLE(winograd) = {
+    {FORMS_1D(NAME)},
     {BY_POINTS(input_1d), BY_POINTS(input_2d)},
     {{FORMS_1D(OUTPUT_1D)}, {FORMS_2D(OUTPUT_2D)}},
     {{FORMS_1D(FILTER_1D)}, {FORMS_2D(FILTER_2D)}},

@@ -25,11 +25,11 @@ typedef struct {
     ptrdiff_t dst_point, dst_group, dst_block; /* bytes */
 } fc_winograd_input_args;
 
-/* A run of tiles from M to channels-last pixels, through the epilogue (no activation, relu or
- * clip) with the residual. Outputs past `height`
- * rows and `width` columns, counted from the run's first, are dropped. A 1-D tile's outputs run
- * along dst_pixel and count as columns; where that is downwards, tile_width is 0. With a dilation
- * `height` counts every such row, `width` still every column. */
+/* A run of tiles from M to channels-last pixels, through the epilogue (activations up to
+ * FC_ACT_LAST_INLINE) with the residual. Outputs past `height` rows and `width` columns, counted
+ * from the run's first, are dropped. A 1-D tile's outputs run along dst_pixel and count as columns;
+ * where that is downwards, tile_width is 0. With a dilation `height` counts every such row, `width`
+ * still every column. */
 typedef struct {
     const char *src;                 /* M, at the run's first tile and channel */
     ptrdiff_t src_point, src_tile;   /* bytes */
@@ -53,9 +53,10 @@ typedef struct {
     ptrdiff_t dst_point;      /* bytes */
 } fc_winograd_filter_args;
 
-/* Along one axis and two; the input's by its points (4, 6, 8), the others for F(2, 3), F(4, 3),
- * F(6, 3), F(2, 5), F(4, 5), F(2, 7), the last one along one axis only. */
+/* Along one axis and two; the input's by its points (4, 6, 8), the others by F(m, taps). A form
+ * that is compiled along one axis only has NULL for two. */
 typedef struct {
+    int forms[FC_WINOGRAD_FORMS][2]; /* (m, taps) of each */
     void (*input[2][3])(const fc_winograd_input_args *);
     void (*output[2][FC_WINOGRAD_FORMS])(const fc_winograd_output_args *);
     void (*filter[2][FC_WINOGRAD_FORMS])(const fc_winograd_filter_args *);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def _choose_peers(
 
 
 def measure(
-    contests: list[Contest] | list[NetworkContest],
+    contests: Sequence[Contest | NetworkContest],
     peers: dict[str, Contestant],
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:

@@ -147,4 +147,4 @@ def _evaluated(path: Path, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
     versions = {opset.domain: opset.version for opset in model.opset_import}
     if versions.get("", _NEWER) < _NEWER:
         model = version_converter.convert_version(model, _NEWER)
-    return ReferenceEvaluator(model).run(None, feeds)
+    return list(ReferenceEvaluator(model).run(None, feeds))

@@ -24,7 +24,7 @@ from .upscale import Upscale, is_upscale
 __all__ = ["first_of_last", "has_store", "is_fully_connected", "last_of_first", "same_pairs",
            "windows_padding"]
 
-# Pairs of shapes of which a convolution remembers whether they go together.
+# Inputs' shapes of which a convolution remembers its result's.
 _KNOWN_SHAPES = 64
 LAST = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
 
@@ -74,6 +74,11 @@ class Convolution:
         Spatial axes.
     arguments : dict
         Keyword arguments of `fastconv.conv2d` or `conv_transpose2d`.
+
+    Attributes
+    ----------
+    takes_place : bool
+        Whether calls take the argument `place`; see `joins.place_in`.
     """
 
     def __init__(self, nd: int, weight: Any, bias: Any, transposed: bool,
@@ -82,19 +87,20 @@ class Convolution:
         self.to_last, self.to_first = last_of_first(nd + 2), first_of_last(nd + 2)
         self.arguments = {**arguments, "layout": LAST[nd]}
         self.prepared: conv.PreparedConv | None = None
-        self._known: dict[Any, bool] = {}
+        self._known: dict[Any, tuple[int, ...]] = {}
         if weight is not None:
             self.prepared = conv.prepare_conv(weight, bias, transposed=transposed,
                                               **self.arguments)
+        self.takes_place = self.prepared is not None and not transposed
 
-    def __call__(self, x, weight, bias=None, residual=None):
+    def __call__(self, x, weight, bias=None, residual=None, place=None):
         x = x.transpose(self.to_last)
         if residual is not None:
             residual = residual.transpose(self.to_last)
-            if not self._fits(x, weight, residual):
+            if residual.shape != self._result_shape(x, weight):
                 return self._broadcast(x, weight, bias, residual).transpose(self.to_first)
         if self.prepared is not None:
-            result = self.prepared(x, residual)
+            result = self.prepared(x, residual, self._placed(place, x, weight, residual))
         else:
             result = getattr(conv, self.op)(x, weight, bias, residual=residual, **self.arguments)
         return result.transpose(self.to_first)
@@ -107,10 +113,9 @@ class Convolution:
         """The `Plan` for an input, None where weights are computed."""
         return self.prepared and self.prepared.explain(x.transpose(self.to_last))
 
-    def _fits(self, x, weight, residual) -> bool:
-        """Whether a residual has the result's shape; a pass need not have known."""
-        key = x.shape, residual.shape
-        if key not in self._known:
+    def _result_shape(self, x, weight) -> tuple[int, ...]:
+        """The shape of what becomes of x, both channels last."""
+        if x.shape not in self._known:
             get = self.arguments.get
             nd = x.ndim - 2
             geometry = conv_geometry(self.op, nd, x.shape, weight.shape, get("stride", 1),
@@ -118,8 +123,18 @@ class Convolution:
                                      LAST[nd])
             if len(self._known) >= _KNOWN_SHAPES:
                 self._known.clear()
-            self._known[key] = geometry.out_shape == residual.shape
-        return self._known[key]
+            self._known[x.shape] = geometry.out_shape
+        return self._known[x.shape]
+
+    def _placed(self, place, x, weight, residual):
+        """Where to put the result; None is anywhere."""
+        if place is None:
+            return None
+        out = place([self._result_shape(x, weight)[axis] for axis in self.to_first])
+        if out is None or np.may_share_memory(out, x) or (
+                residual is not None and np.may_share_memory(out, residual)):
+            return None
+        return out.transpose(self.to_last)
 
     def _broadcast(self, x, weight, bias, residual):
         """What an addition with broadcasting behind the convolution gives."""

@@ -31,7 +31,7 @@ def batch_normalization(node: Node) -> Kernel | None:
     return kernel
 
 
-@operator("InstanceNormalization", dtypes=FLOATS)
+@operator("InstanceNormalization", dtypes=FLOATS, arrays=(0, 1, 2))
 def instance_normalization(node: Node) -> Kernel:
     """InstanceNormalization: each picture's channels by their own mean and variance.
 
@@ -41,18 +41,29 @@ def instance_normalization(node: Node) -> Kernel:
     kind, alpha, beta = parse_activation(node.op, node.attributes.get("activation"))
 
     def kernel(x, scale=None, bias=None):
-        result, count = empty_like(x), math.prod(x.shape[2:])
-        scale = np.ones(x.shape[1]) if scale is None else scale.reshape(-1)
-        shift = np.zeros(x.shape[1]) if bias is None else bias.reshape(-1)
-        shift = np.ascontiguousarray(shift, x.dtype)
+        result = empty_like(x)
+        if not x.size:
+            return result
+        x = x if x.flags.aligned else x.copy()
+        scale, bias = _table(x, "scale", scale), _table(x, "bias", bias)
         for picture, out in zip(x, result, strict=True):
-            mean, squares = channel_sums.mean_and_squares(picture, x.dtype, 0)
-            factor = (scale / np.sqrt(squares / count + eps)).astype(x.dtype)
-            elementwise.map(picture, x.dtype, out, channel_axis=0, center=mean.astype(x.dtype),
-                            scale=factor, shift=shift, activation=kind, alpha=alpha, beta=beta)
+            tables = elementwise.empty((3, x.shape[1]), x.dtype)
+            channel_sums.normalisation(picture, 0, eps, scale, bias, tables)
+            elementwise.map(picture, x.dtype, out, channel_axis=0, center=tables[0],
+                            scale=tables[1], shift=tables[2], activation=kind, alpha=alpha,
+                            beta=beta, moving=True)
         return result
 
     return kernel
+
+
+def _table(x: np.ndarray, name: str, table: np.ndarray | None) -> np.ndarray | None:
+    """One number for each channel of x, of its type, side by side."""
+    if table is None:
+        return None
+    if table.size != x.shape[1]:
+        raise ValueError(f"{name} must have {x.shape[1]} numbers, one a channel, got {table.size}")
+    return np.ascontiguousarray(table, x.dtype).reshape(-1)
 
 
 @operator("LayerNormalization", dtypes=FLOATS)
@@ -132,6 +143,14 @@ def reduction(node: Node) -> Kernel:
         if node.op == "ReduceMean" and sorted(axes) == list(range(2, x.ndim)) and x.ndim <= 5:
             mean = spatial_mean(x)
             return mean if keep else mean.reshape(x.shape[:2])
+        left = [axis for axis in range(x.ndim) if axis not in axes and x.shape[axis] > 1]
+        if node.op in _WIDE and len(left) == 1 and x.flags.aligned:
+            (channels,) = left
+            count = x.size // x.shape[channels] if node.op == "ReduceMean" else 1
+            result = elementwise.empty((x.shape[channels],), x.dtype)
+            channel_sums.total(x, channels, count, result)
+            return result.reshape([1 if axis in axes else n for axis, n in enumerate(x.shape)
+                                   if keep or axis not in axes])
         return np.asarray(function(x, axis=axes, keepdims=keep, **settings), x.dtype)
 
     return kernel

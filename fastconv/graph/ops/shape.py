@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from fastconv._engine import elementwise, resample
+from fastconv._engine.program import address_of
 from fastconv.functional import shape as functional
 
 from ..ir import Node
@@ -151,22 +152,40 @@ def split(node: Node) -> Kernel:
 @operator("Concat", arrays=range(1 << 16))
 def concat(node: Node) -> Kernel:
     """Join along an axis, in the order of memory of the parts."""
-    axis = node.attributes["axis"]
+    return Concatenation(node.attributes["axis"])
 
-    def kernel(*parts):
+
+class Concatenation:
+    """The kernel of Concat; parts that already lie in their place are not copied."""
+
+    takes_place = True
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def __call__(self, *parts, place=None):
         first = parts[0]
         if first.dtype not in FLOATS or any(part.dtype != first.dtype for part in parts):
-            return np.concatenate(parts, axis)
-        at, shape = axis % first.ndim, list(first.shape)
+            return np.concatenate(parts, self.axis)
+        at, shape = self.axis % first.ndim, list(first.shape)
         shape[at] = sum(part.shape[at] for part in parts)
-        result, start = empty_in_order(shape, max(parts, key=lambda part: part.size)), 0
+        result, start = None if place is None else place(shape), 0
+        if result is None:
+            result = empty_in_order(shape, max(parts, key=lambda part: part.size))
         for part in parts:
             end = start + part.shape[at]
-            copy_into(result[(slice(None),) * at + (slice(start, end),)], part)
+            target = result[(slice(None),) * at + (slice(start, end),)]
+            if not _lies_at(part, target):
+                copy_into(target, part)
             start = end
         return result
 
-    return kernel
+
+def _lies_at(x: np.ndarray, target: np.ndarray) -> bool:
+    """Whether two arrays of one shape and dtype are the same memory, element by element."""
+    return address_of(x) == address_of(target) and all(
+        size == 1 or a == b
+        for size, a, b in zip(x.shape, x.strides, target.strides, strict=True))
 
 
 @operator("Expand", arrays=(0,))

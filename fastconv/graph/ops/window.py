@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from fastconv.functional import pool
+from fastconv.functional._geometry import pool_geometry
 
 from ..ir import Node
 from ._entry import FLOATS, Kernel, operator
@@ -51,7 +52,7 @@ def average_pool(node: Node) -> Kernel | None:
     return _windowed(node, pool.__dict__, "avg_pool", settings)
 
 
-def _windowed(node: Node, functions, name: str, settings) -> Kernel | None:
+def _windowed(node: Node, functions, name: str, settings) -> Windowed | None:
     kernel_size = node.attributes["kernel_shape"]
     nd = len(kernel_size)
     if nd not in LAST:
@@ -65,18 +66,53 @@ def _windowed(node: Node, functions, name: str, settings) -> Kernel | None:
         return None
     run = partial(functions[f"{name}{nd}d"], kernel_size=kernel_size, stride=stride,
                   layout=LAST[nd], **settings)
-    to_last, to_first = last_of_first(nd + 2), first_of_last(nd + 2)
+    return Windowed(run, nd, padding, extent)
 
-    def kernel(x):
-        pairs = padding
-        if pairs == "lower":
-            pairs = same_pairs(x.shape[2:], extent, stride, lower=True)
-        result = run(x.transpose(to_last), padding=pairs)
+
+class Windowed:
+    """The kernel of a pool.
+
+    Parameters
+    ----------
+    run : functools.partial
+        Of the public function; it lacks x and padding.
+    nd : int
+        Spatial axes.
+    padding : str or tuple
+        As `windows_padding` has it.
+    extent : tuple of int
+        What a dilated window spans.
+    """
+
+    takes_place = True
+
+    def __init__(self, run, nd, padding, extent) -> None:
+        self.run, self.padding, self.extent = run, padding, extent
+        self.to_last, self.to_first = last_of_first(nd + 2), first_of_last(nd + 2)
+
+    def __call__(self, x, place=None):
+        padding = self.padding
+        if padding == "lower":
+            padding = same_pairs(x.shape[2:], self.extent, self.run.keywords["stride"], lower=True)
+        x = x.transpose(self.to_last)
+        result = self.run(x, padding=padding, out=self._placed(place, x, padding))
         if isinstance(result, tuple):
-            return tuple(part.transpose(to_first) for part in result)
-        return result.transpose(to_first)
+            return tuple(part.transpose(self.to_first) for part in result)
+        return result.transpose(self.to_first)
 
-    return kernel
+    def _placed(self, place, x, padding):
+        """Where to put the result; None is anywhere."""
+        if place is None:
+            return None
+        get = self.run.keywords.get
+        nd = x.ndim - 2
+        geometry = pool_geometry(self.run.func.__name__, nd, x.shape, get("kernel_size"),
+                                 get("stride"), padding, get("dilation", 1), get("ceil_mode"),
+                                 LAST[nd])
+        out = place([geometry.out_shape[axis] for axis in self.to_first])
+        if out is None or np.may_share_memory(out, x):
+            return None
+        return out.transpose(self.to_last)
 
 
 def _pads_too_much(padding, extent) -> bool:

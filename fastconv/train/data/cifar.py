@@ -34,8 +34,11 @@ def read_cifar10(*paths):
     Raises
     ------
     ValueError
-        When a file is not a whole number of records, or a label is none of the ten.
+        When a file is not a whole number of records, a label is none of the ten, or no file is
+        named.
     """
+    if not paths:
+        raise ValueError("read_cifar10: paths must name at least one file, got none")
     records = np.concatenate([_records(path) for path in paths])
     return Dataset(records[:, 1:].reshape(-1, *_SHAPE), records[:, 0].astype(np.int64))
 

@@ -1,0 +1,15 @@
+from typing import Any
+
+import numpy as np
+
+class DepthwiseGradient:
+    pays: bool
+    def __init__(
+        self,
+        geometry: Any,
+        x: np.ndarray,
+        dy: np.ndarray,
+        dtype: np.dtype[Any],
+        flush_denormals: bool,
+    ) -> None: ...
+    def run(self, x: np.ndarray, dy: np.ndarray) -> np.ndarray: ...

@@ -1,0 +1,10 @@
+from typing import Any
+
+import numpy as np
+
+class OverlapGradient:
+    pays: bool
+    def __init__(
+        self, geometry: Any, dy: np.ndarray, dtype: np.dtype[Any], flush_denormals: bool
+    ) -> None: ...
+    def run(self, weight: np.ndarray, dy: np.ndarray) -> np.ndarray: ...
