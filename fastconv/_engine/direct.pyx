@@ -166,7 +166,7 @@ cdef void plan_blocks(Planes *b) noexcept nogil:
             b.tiles_per_item = ceil_div(b.tiles_per_item, 2)
         else:
             break
-    b.items_per_task = max(1, b.items // (2 * TASKS))
+    b.items_per_task = max(1, b.items // TASKS)
 
 
 cdef bint reads_in_place(const Planes *b, const fc_view *x) noexcept nogil:

@@ -277,7 +277,8 @@ static void in_place(const fc_planes_args *p) {
     const int kind = p->taps == 5 ? STRIP_5_1 : p->stride == 2 ? STRIP_3_2 : STRIP_3_1;
     const int at_once = leaves_at_once(p), narrow = p->columns <= FC_LANES;
     const int bands = narrow && p->rows >= TWO_BANDS ? 2 : 1;
-    const ptrdiff_t widest = PLANES_VECTORS * FC_LANES, reach = widest * p->stride + FC_LANES;
+    const ptrdiff_t widest = PLANES_VECTORS * FC_LANES;
+    const ptrdiff_t reach = widest * p->stride + (FC_HAS_FOLLOWING ? FC_LANES : p->taps);
     const ptrdiff_t pitch = p->x_row < 0 ? -p->x_row : p->x_row;
     const ptrdiff_t most = !at_once                            ? KEPT_ROWS
                            : SHORTEST * pitch >= STRIP_BYTES ? SHORTEST
