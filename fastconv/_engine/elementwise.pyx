@@ -138,7 +138,8 @@ cdef int run_map(cnp.ndarray x, cnp.ndarray out, int channel_axis, tuple tables,
     with nogil:
         run_walk(&frame.walk, frame.work, threads.maximum())
     if listening() is not None:
-        step = listening().record(run_map_frame, &frame, sizeof(frame), () if moving else tables)
+        step = listening().record(run_map_frame, &frame, sizeof(frame),
+                                  tables[3:] if moving else tables)
         step.moves(&frame, &frame.context.args.x, False)
         step.moves(&frame, &frame.context.args.out, True)
         if moving:

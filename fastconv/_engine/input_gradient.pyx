@@ -267,7 +267,7 @@ cdef class InputGradient:
         plan_spread(b, &conv)
         self.pays = pays(b)
         if self.pays:
-            self.dx = view_of(_contiguous(self.shape, dtype.itemsize), axes, dtype.itemsize)
+            self.dx = view_of(contiguous_strides(self.shape, dtype.itemsize), axes, dtype.itemsize)
 
     def run(self, cnp.ndarray weight, cnp.ndarray dy):
         """Return the gradient; weight is contiguous, dy has the signature's strides, both the
@@ -299,8 +299,8 @@ cdef class InputGradient:
         return dx
 
 
-def _contiguous(shape, step):
-    """Strides of a C-contiguous array."""
+def contiguous_strides(shape, step):
+    """Strides of a C-contiguous array of elements of `step` bytes."""
     strides = []
     for size in reversed(shape):
         strides.append(step)

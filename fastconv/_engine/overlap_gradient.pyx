@@ -30,6 +30,8 @@ from .memory cimport Buffer, borrow_workspace, empty_array, return_workspace
 from .op cimport Prepared, fc_conv, fc_view, new_blocking
 from .overlap_kernels cimport fc_overlap_args
 
+from .input_gradient import contiguous_strides
+
 cnp.import_array()
 
 # As everywhere, a sum over channels is built from chains of at most this many multiply-adds.
@@ -357,8 +359,7 @@ cdef class OverlapGradient:
         plan_overlap(b, &conv, &self.dy)
         self.pays = pays(b)
         if self.pays:
-            self.dx = view_of(np.lib.stride_tricks.as_strided(
-                np.zeros(1, dtype), self.shape).strides, axes, dtype.itemsize)
+            self.dx = view_of(contiguous_strides(self.shape, dtype.itemsize), axes, dtype.itemsize)
 
     def run(self, cnp.ndarray weight, cnp.ndarray dy):
         """Return the gradient; dy has the signature's strides, both the signature's shapes and

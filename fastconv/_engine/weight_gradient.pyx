@@ -299,7 +299,7 @@ cdef int turn_task(void *context, index task, int thread) noexcept nogil:
     cdef index end = min(first + TURNED_PIXELS, b.conv.out_size[2])
     g.src_pixel = x.channel
     g.src_channel = x.space[2]
-    g.pixels = b.group_in
+    g.pixels = b.conv.in_channels
     g.dst_pixel = b.turned_pitch
     while first < end:      # a few pixels at a time, so that each one's channels stream by
         g.src = x.data + first * x.space[2]
@@ -425,7 +425,7 @@ cdef int reduce(const Reduction *b, const Operands *o) noexcept nogil:
     r.o = o
     if b.turned_pitch:
         code = threads.run(turn_task, &r, ceil_div(b.conv.out_size[2], TURNED_PIXELS),
-                           2.0 * TURNED * b.group_in * b.conv.out_size[2], False, o.threads)
+                           2.0 * TURNED * b.conv.in_channels * b.conv.out_size[2], False, o.threads)
     if code == threads.FC_OK:
         code = threads.run(reduce_task, &r,
                            b.conv.groups * b.parts * b.panel_tasks * b.channel_tasks,
@@ -503,7 +503,7 @@ cdef class WeightGradient:
         sums = borrow_workspace(0 if b.direct else b.parts * b.part_bytes)
         workspace = borrow_workspace(b.workspace * o.threads)
         if b.turned_pitch:
-            turned = borrow_workspace(b.turned_pitch * b.group_in)
+            turned = borrow_workspace(b.turned_pitch * b.conv.in_channels)
             o.x.data = turned.data
         o.sums = sums.data
         o.workspace = workspace.data

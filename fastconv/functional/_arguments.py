@@ -169,24 +169,27 @@ def padding_pairs(op, padding, size, extent, stride):
         Elements of padding, per axis, never negative.
     """
     nd = len(size)
-    expected = f"{op}: padding must be {PADDING_FORMS[nd]}, got {short_repr(padding)}"
+
+    def expected():
+        return f"{op}: padding must be {PADDING_FORMS[nd]}, got {short_repr(padding)}"
+
     if isinstance(padding, str):
         if padding == "same":
             pairs = tuple(map(same_padding, size, extent, stride))
         elif padding == "valid":
             pairs = ((0, 0),) * nd
         else:
-            raise ValueError(expected)
+            raise ValueError(expected())
     else:
         entries = padding if is_sequence(padding) else (padding,) * nd
         if len(entries) != nd:
-            raise ValueError(expected)
+            raise ValueError(expected())
         try:
             pairs = tuple(map(_padding_pair, entries))
         except TypeError:
-            raise TypeError(expected) from None
+            raise TypeError(expected()) from None
         except ValueError:  # an entry that does not unpack into two
-            raise ValueError(expected) from None
+            raise ValueError(expected()) from None
         _check_range(op, "padding", sum(pairs, ()), 0, padding)
     before, after = zip(*pairs, strict=True)
     return before, after

@@ -218,8 +218,8 @@ class Executor:
         for slot, at in last.items():
             if slot not in kept:
                 dead[at].append(slot)
-        return [Step(*step, tuple(free), home)
-                for step, free, home in zip(steps, dead, homes, strict=True)]
+        return [Step(operation, reads, writes, tuple(free), home)
+                for (operation, reads, writes), free, home in zip(steps, dead, homes, strict=True)]
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """Run the graph.

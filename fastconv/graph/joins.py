@@ -47,13 +47,15 @@ class Share(NamedTuple):
 def find_shares(graph: Graph, writes_anywhere: Callable[[Node], bool]) -> dict[Value, Share]:
     """Values that may be made in their place in a concatenation, and these themselves.
 
+    The graph's outputs belong to the caller, each by itself: they are no parts.
+
     Parameters
     ----------
     graph : Graph
     writes_anywhere : callable
         Whether a node's kernel takes an argument `place`.
     """
-    producers = graph.producers()
+    producers, outputs = graph.producers(), set(graph.outputs)
     parents: dict[Value, tuple[Node, int]] = {}  # by part: concatenation and first channel
     for node in graph.nodes:
         if not _joins_channels(node):
@@ -61,7 +63,8 @@ def find_shares(graph: Graph, writes_anywhere: Callable[[Node], bool]) -> dict[V
         first = 0
         for part in node.inputs:
             maker = producers.get(part)
-            if maker is not None and part not in parents and writes_anywhere(maker):
+            taken = maker is None or part in parents or part in outputs
+            if not taken and writes_anywhere(maker):
                 parents[part] = node, first
             first += part.shape[1]
     shares: dict[Value, Share] = {}
@@ -90,7 +93,7 @@ def _joins_channels(node: Node) -> bool:
 
 
 def _channels(node: Node) -> int:
-    return sum(part.shape[1] for part in node.inputs)
+    return sum(int(part.shape[1]) for part in node.inputs)
 
 
 def place_in(slots: list[Any], slot: int, share: Share) -> Callable[[Shape], Any]:

@@ -264,6 +264,21 @@ def test_depthwise(channels, image, kernel, options, dtype):
     assert np.array_equal(out, y)
 
 
+@pytest.mark.parametrize("size, stride", [(3, 1), (3, 2), (5, 1), (5, 2)])
+def test_depthwise_windows_that_share_taps(size, stride):
+    """Tiles of every number of pixels; each gives the bits of one pixel at a time."""
+    channels, pixels = 3 * LANES - 1, 9
+    weight = normal(channels, 1, size, size, dtype="float32")
+    x = channels_last(normal(1, channels, 6, stride * (pixels - 1) + size, dtype="float32"))
+    for width in range(1, pixels + 1):
+        part = x[..., : stride * (width - 1) + size]
+        y = check(conv2d, part, weight, groups=channels, stride=stride)
+        for column in range(width):
+            window = part[..., stride * column : stride * column + size]
+            alone = conv2d(window, weight, groups=channels, stride=stride, algorithm="direct")
+            assert np.array_equal(y[..., column : column + 1], alone)
+
+
 def test_depthwise_is_what_channels_last_memory_takes():
     assert form_of((1, 8, 8, 64), (64, 1, 3, 3), groups=64, layout="NHWC") == "depthwise"
 

@@ -137,3 +137,18 @@ def test_rows_are_no_channels(rng, monkeypatch):
     y = Value("y", np.dtype(np.float32), (2, 4, 14, 5))
     check(rng, monkeypatch, Graph([x], [y], [conv(rng, x, a), conv(rng, x, b),
                                              join([a, b], y, axis=2)]))
+
+
+def test_outputs_share_no_memory(rng):
+    """One pixel of one picture: its slices are contiguous as they lie."""
+    shapes = (1, 4, 1, 1), (1, 3, 1, 1), (1, 7, 1, 1)
+    x, a, c = (Value(name, np.dtype(np.float32), shape)
+               for name, shape in zip("xac", shapes, strict=True))
+    b = Value("b", np.dtype(np.float32), (1, 4, 1, 1))
+    nodes = [conv(rng, x, a), pool("MaxPool", x, b), join([a, b], c)]
+    executor = Executor(Graph([x], [a, c], nodes))
+    inputs = fed(rng, executor.graph)
+    for _ in range(2):
+        first, second = executor.run(inputs)
+        np.testing.assert_array_equal(first, second[:, :3])
+        assert not np.shares_memory(first, second)

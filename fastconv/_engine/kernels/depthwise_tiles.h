@@ -24,7 +24,7 @@ enum { DEPTHWISE_PIXELS = 6 };
 enum { DEPTHWISE_PIXELS = 4 };
 #define UPTO_PIXELS UPTO_4
 #endif
-enum { DEPTHWISE_VECTORS = 2, SLIDING_TAPS = 3 };
+enum { DEPTHWISE_VECTORS = 2, SLIDING_TAPS = 3, SLIDING_MOST = 5 };
 
 typedef vec depthwise_sums[DEPTHWISE_PIXELS][DEPTHWISE_VECTORS];
 
@@ -74,24 +74,25 @@ FC_INLINE void leave_pixels(const int pixels, const int vectors, const int whole
     }
 }
 
-/* One kernel row over touching windows (taps and pixels at one distance): every input vector is
- * loaded once for all the pixels that it belongs to, each of which still adds its taps in order. */
-FC_INLINE void sliding_row(const int pixels, const int vectors, const int lanes,
-                           depthwise_sums sum, const char *x, ptrdiff_t step, const char *w,
-                           ptrdiff_t w_tap) {
-    enum { taps = SLIDING_TAPS };
-    vec weight[SLIDING_TAPS][DEPTHWISE_VECTORS];
+/* One kernel row over windows that share taps (pixels are `stride` taps apart): every input vector
+ * is loaded once for all the pixels that it belongs to, and each pixel adds its taps in order. */
+FC_INLINE void sliding_row(const int taps, const int stride, const int pixels, const int vectors,
+                           const int lanes, depthwise_sums sum, const char *x, ptrdiff_t step,
+                           const char *w, ptrdiff_t w_tap) {
+    vec weight[SLIDING_MOST][DEPTHWISE_VECTORS];
     FC_UNROLL for (int t = 0; t < taps; t++) {
         FC_UNROLL for (int v = 0; v < vectors; v++)
             weight[t][v] = load((const real *)(w + t * w_tap) + v * FC_LANES);
     }
-    FC_UNROLL for (int i = 0; i < pixels + taps - 1; i++) {
+    FC_UNROLL for (int i = 0; i < (pixels - 1) * stride + taps; i++) {
         FC_UNROLL for (int v = 0; v < vectors; v++) {
             const real *xi = (const real *)(x + i * step) + v * FC_LANES;
             vec value = lanes == FC_LANES ? load(xi) : load_first(xi, lanes);
             FC_IN_REGISTER(value);
             FC_UNROLL for (int t = 0; t < taps; t++) {
-                if (i >= t && i - t < pixels) sum[i - t][v] += weight[t][v] * value;
+                const int j = (i - t) / stride;
+                if (i >= t && (i - t) % stride == 0 && j < pixels)
+                    sum[j][v] += weight[t][v] * value;
             }
         }
     }
@@ -108,9 +109,10 @@ FC_INLINE void join_chains(const int pixels, const int vectors, const int later,
     }
 }
 
-/* lanes: of the last vector, FC_LANES for a whole one (a constant where whole). */
-FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int whole,
-                              const int sliding, const fc_depthwise_args *d, ptrdiff_t pixel,
+/* taps: of a kernel row whose windows share taps at this stride; 0 for any.
+ * lanes: of the last vector, FC_LANES for a whole one (a constant where whole). */
+FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int whole, const int taps,
+                              const int stride, const fc_depthwise_args *d, ptrdiff_t pixel,
                               ptrdiff_t channel) {
     const int lanes = whole ? FC_LANES : (int)(d->channels - channel);
     const ptrdiff_t at = channel * (ptrdiff_t)sizeof(real);
@@ -125,9 +127,9 @@ FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int who
             const fc_window_row *row = &d->window[y];
             const ptrdiff_t step = row->pixel;
             const char *x = row->x + at + pixel * step;
-            if (sliding) {
-                sliding_row(pixels, vectors, lanes, sum, x, step, w, d->w_tap);
-                w += SLIDING_TAPS * d->w_tap;
+            if (taps) {
+                sliding_row(taps, stride, pixels, vectors, lanes, sum, x, row->tap, w, d->w_tap);
+                w += taps * d->w_tap;
             } else for (ptrdiff_t t = 0; t < d->taps; t++, x += row->tap, w += d->w_tap) {
                 vec weight[DEPTHWISE_VECTORS];
                 FC_UNROLL for (int v = 0; v < vectors; v++)
@@ -147,42 +149,62 @@ FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int who
     leave_pixels(pixels, vectors, whole, lanes, &d->out, sum, pixel, channel);
 }
 
-/* Two whole vectors, one whole vector, one masked vector; each for any window and for sliding. */
+/* Two whole vectors, one whole vector, one masked vector; each for any window and for those that
+ * share taps: taps of a row, stride. */
 #define DEPTHWISE_TILES(X) UPTO_PIXELS(X, 2, 1) UPTO_PIXELS(X, 1, 1) UPTO_PIXELS(X, 1, 0)
-#define DEPTHWISE_TILE(name, pixels, vectors, whole, sliding)                                     \
-    static void name##pixels##x##vectors##x##whole(const fc_depthwise_args *d, ptrdiff_t pixel,   \
-                                                   ptrdiff_t channel) {                           \
-        depthwise_tile(pixels, vectors, whole, sliding, d, pixel, channel);                       \
+#define SLIDING_KINDS(X, ...) \
+    X(0, 1, __VA_ARGS__) X(3, 1, __VA_ARGS__) X(5, 1, __VA_ARGS__) X(5, 2, __VA_ARGS__)
+enum { KIND_0_1, KIND_3_1, KIND_5_1, KIND_5_2, KIND_COUNT };
+
+#define DEPTHWISE_NAME(taps, stride, pixels, vectors, whole) \
+    depthwise_##taps##_##stride##_##pixels##x##vectors##x##whole
+#define DEFINE_KIND(taps, stride, pixels, vectors, whole)                                        \
+    static void DEPTHWISE_NAME(taps, stride, pixels, vectors, whole)(const fc_depthwise_args *d, \
+                                                                     ptrdiff_t pixel,            \
+                                                                     ptrdiff_t channel) {        \
+        depthwise_tile(pixels, vectors, whole, taps, stride, d, pixel, channel);                 \
     }
-#define DEFINE_DEPTHWISE(pixels, vectors, whole)                  \
-    DEPTHWISE_TILE(depthwise_, pixels, vectors, whole, 0)         \
-    DEPTHWISE_TILE(sliding_, pixels, vectors, whole, 1)
+#define DEFINE_DEPTHWISE(pixels, vectors, whole) SLIDING_KINDS(DEFINE_KIND, pixels, vectors, whole)
 DEPTHWISE_TILES(DEFINE_DEPTHWISE)
 
 typedef void (*depthwise_function)(const fc_depthwise_args *, ptrdiff_t, ptrdiff_t);
-#define ENTER_DEPTHWISE(pixels, vectors, whole)                              \
-    [0][vectors - 1 + whole][pixels] = depthwise_##pixels##x##vectors##x##whole, \
-    [1][vectors - 1 + whole][pixels] = sliding_##pixels##x##vectors##x##whole,
+#define ENTER_KIND(taps, stride, pixels, vectors, whole)   \
+    [KIND_##taps##_##stride][vectors - 1 + whole][pixels] = \
+        DEPTHWISE_NAME(taps, stride, pixels, vectors, whole),
+#define ENTER_DEPTHWISE(pixels, vectors, whole) SLIDING_KINDS(ENTER_KIND, pixels, vectors, whole)
 static const depthwise_function
-    depthwise_tiles[2][DEPTHWISE_VECTORS + 1][DEPTHWISE_PIXELS + 1] = {
+    depthwise_tiles[KIND_COUNT][DEPTHWISE_VECTORS + 1][DEPTHWISE_PIXELS + 1] = {
         DEPTHWISE_TILES(ENTER_DEPTHWISE)};
 
-/* Whether neighbouring pixels' windows are one tap apart in every kernel row. */
+#define ENTER_SHAPE(taps, stride, ...) [KIND_##taps##_##stride] = {taps, stride},
+static const struct {
+    int taps, stride;
+} kinds[KIND_COUNT] = {SLIDING_KINDS(ENTER_SHAPE)};
+
+/* The kind of tile for these windows: neighbouring pixels are so many taps apart in every row. */
+FC_INLINE int kind_of(const fc_window_row *window, ptrdiff_t rows, ptrdiff_t taps) {
+    for (int kind = 1; kind < KIND_COUNT; kind++) {
+        ptrdiff_t y = taps == kinds[kind].taps ? 0 : rows + 1;
+        while (y < rows && window[y].pixel == kinds[kind].stride * window[y].tap) y++;
+        if (y == rows) return kind;
+    }
+    return KIND_0_1;
+}
+
+/* Whether SLIDING_TAPS taps are as far apart as neighbouring pixels. */
 FC_INLINE int windows_slide(const fc_window_row *window, ptrdiff_t rows, ptrdiff_t taps) {
-    for (ptrdiff_t y = 0; y < rows; y++)
-        if (window[y].tap != window[y].pixel) return 0;
-    return taps == SLIDING_TAPS;
+    return kind_of(window, rows, taps) == KIND_3_1;
 }
 
 static void depthwise(const fc_depthwise_args *d) {
-    const int sliding = windows_slide(d->window, d->rows, d->taps);
+    const int kind = kind_of(d->window, d->rows, d->taps);
     for (ptrdiff_t pixel = 0; pixel < d->pixels; pixel += DEPTHWISE_PIXELS) {
         const ptrdiff_t left = d->pixels - pixel;
         const ptrdiff_t pixels = left < DEPTHWISE_PIXELS ? left : DEPTHWISE_PIXELS;
         for (ptrdiff_t channel = 0; channel < d->channels;) {
             const ptrdiff_t whole = (d->channels - channel) / FC_LANES;
             const ptrdiff_t vectors = whole < DEPTHWISE_VECTORS ? whole : DEPTHWISE_VECTORS;
-            depthwise_tiles[sliding][vectors][pixels](d, pixel, channel);
+            depthwise_tiles[kind][vectors][pixels](d, pixel, channel);
             channel += (vectors ? vectors : 1) * FC_LANES;
         }
     }

@@ -10,6 +10,13 @@ enum { ELEMENT = sizeof(real) };
 typedef double wide __attribute__((vector_size(FC_VECTOR_BYTES)));
 typedef int64_t wide_mask __attribute__((vector_size(FC_VECTOR_BYTES)));
 enum { WIDE_LANES = FC_VECTOR_BYTES / 8, CHAINS = 4 };
+/* Vectors of plain sums side by side, half as many as there are registers: a row's piece should be
+ * long, for the next row's may lie a page further on. */
+#if FC_VECTOR_BYTES == 64
+enum { ACROSS = 16 };
+#else
+enum { ACROSS = 8 };
+#endif
 typedef real narrow
     __attribute__((vector_size(WIDE_LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
 
@@ -99,7 +106,7 @@ FC_INLINE void sums_along(const int op, const fc_sums_args *a, ptrdiff_t from, p
 /* `vectors` vectors of neighbouring channels, all rows. */
 FC_INLINE void sums_across(const int op, const int vectors, const fc_sums_args *a, ptrdiff_t c) {
     const ptrdiff_t left = a->cols - c;
-    wide center[CHAINS], first[CHAINS] = {{0}}, second[CHAINS] = {{0}};
+    wide center[ACROSS], first[ACROSS] = {{0}}, second[ACROSS] = {{0}};
     FC_UNROLL for (int j = 0; j < vectors; j++)
         center[j] = op == FC_SUMS_PLAIN ? (wide){0}
                                         : load_doubles(a->center + c + j * WIDE_LANES, left);
@@ -125,6 +132,9 @@ FC_INLINE void sums_across(const int op, const int vectors, const fc_sums_args *
 FC_INLINE void sums_op(const int op, const fc_sums_args *a) {
     if (a->channel_col) {
         ptrdiff_t c = 0;
+        if (op == FC_SUMS_PLAIN)
+            for (; c + ACROSS * WIDE_LANES <= a->cols; c += ACROSS * WIDE_LANES)
+                sums_across(op, ACROSS, a, c);
         for (; c + CHAINS * WIDE_LANES <= a->cols; c += CHAINS * WIDE_LANES)
             sums_across(op, CHAINS, a, c);
         for (; c < a->cols; c += WIDE_LANES) sums_across(op, 1, a, c);

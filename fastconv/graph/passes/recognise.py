@@ -13,7 +13,7 @@ Some files round 1/6 (0.16662598 has gone through float16); what that changes is
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -199,7 +199,7 @@ def recognise_shuffles(graph: Graph) -> None:
     remove_dead(graph)
 
 
-def _shuffled(node: Node, producers: dict[Value, Node]) -> tuple[Value, int] | tuple[None, None]:
+def _shuffled(node: Node, producers: dict[Value, Node]) -> tuple[Value | None, Any]:
     """The array of which a Reshape deals the channels, and into how many groups they are cut."""
     swap = producers.get(node.inputs[0]) if node.op == "Reshape" and not node.domain else None
     cut = producers.get(swap.inputs[0]) if swap is not None and swap.op == "Transpose" else None

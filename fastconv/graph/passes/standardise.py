@@ -61,7 +61,8 @@ def _normalised(node: Node, producers: dict[Value, Node]) -> _Found | None:
     if node.op not in ("Mul", "Div") or node.domain or node.output.dtype not in FLOATS:
         return None
     if node.op == "Div":
-        return _join(*node.inputs, producers)
+        centred, deviation = node.inputs
+        return _join(centred, deviation, producers)
     for centred, inverse in (node.inputs, node.inputs[::-1]):
         division = _made_by("Div", inverse, producers)
         if division is not None and _is_number(division.inputs[0], 1):
@@ -90,7 +91,9 @@ def _made_by(op: str, value: Value | None, producers: dict[Value, Node]) -> Node
     return node if node is not None and node.op == op and not node.domain else None
 
 
-def _mean_of(value: Value, producers: dict[Value, Node]) -> tuple[Value, tuple[int, ...]] | None:
+def _mean_of(
+    value: Value, producers: dict[Value, Node]
+) -> tuple[Value | None, tuple[int, ...]] | None:
     """What a value is the mean of, and along which axes, where it keeps them."""
     node = _made_by("ReduceMean", value, producers)
     if node is None or not node.attributes.get("keepdims", 1):
