@@ -93,7 +93,7 @@ def _joins_channels(node: Node) -> bool:
 
 
 def _channels(node: Node) -> int:
-    return sum(int(part.shape[1]) for part in node.inputs)
+    return sum(part.shape[1] for part in node.inputs)
 
 
 def place_in(slots: list[Any], slot: int, share: Share) -> Callable[[Shape], Any]:
