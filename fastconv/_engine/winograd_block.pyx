@@ -26,6 +26,9 @@ from .winograd_kernels cimport fc_winograd_output_args
 
 from libc.string cimport memset
 
+# Tiles of a block from which on it asks for the weights that follow.
+cdef index LOOK_AHEAD_TILES = 64
+
 
 cdef struct Run:
     # Tiles beside each other, the place of the first one in the result and in the input.
@@ -318,7 +321,8 @@ cdef void look_ahead(const Task *t, fc_gemm_args *g, index slab, index point,
     """Bring the weights that follow in a slab near, a little by every tile of these.
 
     A block's weights are read once and come from afar: it is waiting for their first tile that
-    takes time.
+    takes time. Where few tiles use a weight it is streaming that takes time, and asking for lines
+    besides gets in its way.
     """
     cdef const Blocking *b = t.b
     cdef index steps = ceil_div(b.group_in, b.block) \
@@ -328,7 +332,7 @@ cdef void look_ahead(const Task *t, fc_gemm_args *g, index slab, index point,
         panel = first_panel(b, slab)
         point += 1
     g.ahead_lines = 0
-    if point < b.points:
+    if point < b.points and t.tiles >= LOOK_AHEAD_TILES:
         g.ahead = weights_at(t, slab, point, panel)
         g.ahead_lines = ceil_div(b.group_in * panel_width(b, panel) * b.element,
                                  steps * FC_CACHE_LINE)

@@ -18,10 +18,6 @@
 #include "planes_tiles.h"
 #include "simd.h"
 
-
-
-
-
 enum { MOST_OPEN = 5, MOST_LOADS = 5, HELD_WEIGHTS = 9 };
 
 /* How a vector's taps come from memory, which crosses cache lines at nearly every load: where one
