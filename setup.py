@@ -139,17 +139,20 @@ def extensions():
     ]
 
 
-setup(
-    ext_modules=cythonize(
-        extensions(),
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": False,
-            "wraparound": False,
-            "cdivision": True,
-            "initializedcheck": False,
-            "embedsignature": True,
-        },
-    ),
-    cmdclass={"build_ext": BuildEngine},
-)
+# The processes that translate Cython side by side may come by here, too.
+if __name__ == "__main__":
+    setup(
+        ext_modules=cythonize(
+            extensions(),
+            nthreads=os.cpu_count(),
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": False,
+                "wraparound": False,
+                "cdivision": True,
+                "initializedcheck": False,
+                "embedsignature": True,
+            },
+        ),
+        cmdclass={"build_ext": BuildEngine},
+    )
