@@ -98,7 +98,6 @@ static void gather_transposed(const fc_gather_args *g) {
         }
 }
 
-#if FC_HAS_IN_TURN
 /* Three channels side by side, as colours are. */
 static void gather_interleaved(const fc_gather_args *g) {
     const real *src[3];
@@ -113,7 +112,6 @@ static void gather_interleaved(const fc_gather_args *g) {
             store_upto(dst + i * FC_LANES, mixed[i], 3 * left - i * FC_LANES);
     }
 }
-#endif
 
 static void gather_strided(const fc_gather_args *g) {
     for (ptrdiff_t p = 0; p < g->pixels; p++) {
@@ -131,10 +129,8 @@ static void gather(const fc_gather_args *g) {
         const size_t bytes = (size_t)(g->channels * element * (dense ? g->pixels : 1));
         for (ptrdiff_t p = 0; p < runs; p++)
             memcpy(g->dst + p * g->dst_pixel, g->src + p * g->src_pixel, bytes);
-#if FC_HAS_IN_TURN
     } else if (g->src_pixel == element && g->channels == 3 && g->dst_pixel == 3 * element) {
         gather_interleaved(g);
-#endif
     } else if (g->src_pixel == element && g->channels >= 2) {
         gather_transposed(g);
     } else {

@@ -344,21 +344,49 @@ FC_INLINE vec load_pieces(const char *p, ptrdiff_t step) {
 #endif
 }
 
-/* The lanes of three vectors in turn: a0 b0 c0 a1 b1 c1 ... into `to`, of 3 FC_LANES elements. Only
- * where two instructions make a vector of them. */
-#if defined(__AVX512F__) && FC_DTYPE == 32
-#define FC_HAS_IN_TURN 1
-FC_INLINE void in_turn(vec a, vec b, vec c, vec to[3]) {
-    to[0] = __builtin_shufflevector(a, b, 0, 16, 0, 1, 17, 0, 2, 18, 0, 3, 19, 0, 4, 20, 0, 5);
-    to[1] = __builtin_shufflevector(a, b, 21, 0, 6, 22, 0, 7, 23, 0, 8, 24, 0, 9, 25, 0, 10, 26);
-    to[2] = __builtin_shufflevector(a, b, 0, 11, 27, 0, 12, 28, 0, 13, 29, 0, 14, 30, 0, 15, 31, 0);
-    to[0] = __builtin_shufflevector(to[0], c, 0, 1, 16, 3, 4, 17, 6, 7, 18, 9, 10, 19, 12, 13, 20, 15);
-    to[1] = __builtin_shufflevector(to[1], c, 0, 21, 2, 3, 22, 5, 6, 23, 8, 9, 24, 11, 12, 25, 14, 15);
-    to[2] = __builtin_shufflevector(to[2], c, 26, 1, 2, 27, 4, 5, 28, 7, 8, 29, 10, 11, 30, 13, 14, 31);
-}
+/* X(lane, ...) for every lane, with commas between them: the indices of a shuffle. */
+#define FC_LANES_2(X, ...) X(0, __VA_ARGS__), X(1, __VA_ARGS__)
+#define FC_LANES_4(X, ...) FC_LANES_2(X, __VA_ARGS__), X(2, __VA_ARGS__), X(3, __VA_ARGS__)
+#define FC_LANES_8(X, ...) \
+    FC_LANES_4(X, __VA_ARGS__), X(4, __VA_ARGS__), X(5, __VA_ARGS__), X(6, __VA_ARGS__), \
+    X(7, __VA_ARGS__)
+#define FC_LANES_16(X, ...) \
+    FC_LANES_8(X, __VA_ARGS__), X(8, __VA_ARGS__), X(9, __VA_ARGS__), X(10, __VA_ARGS__), \
+    X(11, __VA_ARGS__), X(12, __VA_ARGS__), X(13, __VA_ARGS__), X(14, __VA_ARGS__), \
+    X(15, __VA_ARGS__)
+#if FC_VECTOR_BYTES * 8 / FC_DTYPE == 16
+#define FC_PER_LANE FC_LANES_16
+#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 8
+#define FC_PER_LANE FC_LANES_8
+#elif FC_VECTOR_BYTES * 8 / FC_DTYPE == 4
+#define FC_PER_LANE FC_LANES_4
 #else
-#define FC_HAS_IN_TURN 0
+#define FC_PER_LANE FC_LANES_2
 #endif
+
+/* The lanes of three vectors in turn: a0 b0 c0 a1 b1 c1 ... into three. Number of lanes and 3 have no
+ * divisor in common, so each lane of one result takes another residue of a source's elements than
+ * the same lane of the others: one permutation of a source serves all three, blends do the rest. */
+#define FC_TURNED(lane, source) (((source + 2 * lane) * FC_LANES % 3 * FC_LANES + lane) / 3)
+#define FC_TURN_OF(lane, source, result) \
+    ((result * FC_LANES + lane) % 3 == source ? FC_LANES + lane : lane)
+#define FC_MIX(result)                                                                             \
+    __builtin_shufflevector(                                                                       \
+        __builtin_shufflevector(a, b, FC_PER_LANE(FC_TURN_OF, 1, result)), c,                      \
+        FC_PER_LANE(FC_TURN_OF, 2, result))
+#if defined(__AVX2__)
+#define FC_TURN(v, source) permute(v, (ivec){FC_PER_LANE(FC_TURNED, source)})
+#else
+#define FC_TURN(v, source) __builtin_shufflevector(v, v, FC_PER_LANE(FC_TURNED, source))
+#endif
+FC_INLINE void in_turn(vec a, vec b, vec c, vec to[3]) {
+    a = FC_TURN(a, 0);
+    b = FC_TURN(b, 1);
+    c = FC_TURN(c, 2);
+    to[0] = FC_MIX(0);
+    to[1] = FC_MIX(1);
+    to[2] = FC_MIX(2);
+}
 
 /* The exported table of a family: FC_TABLE(gemm) is fc_gemm_f32_avx512 and so on. */
 #if FC_DTYPE == 32
