@@ -29,10 +29,11 @@ from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
 from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
-from .winograd_block cimport TABLE_BYTES, Blocking, Task, find_weights, first_panel, multiply
-from .winograd_block cimport odd_lines, pack_panel, packed_group_bytes, packed_panel_at
-from .winograd_block cimport point_into_v, strip_of, transform_input, transform_output
+from .winograd_block cimport TABLE_BYTES, Blocking, Task, first_panel, odd_lines
+from .winograd_block cimport packed_group_bytes, packed_panel_at, strip_of
+from .winograd_block cimport transform_input, transform_output
 from .winograd_kernels cimport FC_WINOGRAD_FORMS
+from .winograd_products cimport find_weights, multiply, pack_panel, point_into_v
 
 # V's channels come in blocks of this many, a row group's rows one after the other; few channels
 # are one block.

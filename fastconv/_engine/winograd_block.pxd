@@ -1,4 +1,5 @@
-# A block of tiles from input to result: what winograd.pyx plans and winograd_block.pyx does.
+# A block of tiles from input to result: what winograd.pyx plans, winograd_block.pyx transforms and
+# winograd_products.pyx multiplies.
 
 from .arithmetic cimport ceil_div, index, round_up
 from .kernels cimport fc_kernels
@@ -96,19 +97,6 @@ cdef Strip strip_of(const Blocking *b, index tiles, index pixels) noexcept nogil
 
 # The block's tiles into V.
 cdef void transform_input(const Task *t) noexcept nogil
-
-# Fill the workspace's table of pointers into V, which `multiply` reads.
-cdef void point_into_v(const Task *t) noexcept nogil
-
-# Let t.u be the slab's weights: packed ones where there are, else transformed now, for the task.
-cdef void find_weights(Task *t, index slab) noexcept nogil
-
-# Transform `depth` input channels of a panel, from `first` on, into the panel's place at dst.
-cdef void pack_panel(const Blocking *b, const char *weight, index group, index panel, index first,
-                     index depth, char *dst) noexcept nogil
-
-# All points of a slab of output channels: V x U -> M.
-cdef void multiply(const Task *t, index slab) noexcept nogil
 
 # A slab of M through the inverse transform and the epilogue.
 cdef void transform_output(const Task *t, index slab) noexcept nogil
