@@ -11,7 +11,7 @@ Kernels of one row or column (1x3, 5x1, every 1-D convolution) do the same along
 are numbered through all images; a block of them goes through all three steps while it is in the
 cache. With few tiles for the threads a task makes only some output channels of a block, so that
 every weight is read by one thread only. Where there are few blocks, tasks transform the weights of a
-single call themselves, a slab of output channels before it is multiplied, always into the same
+single call themselves, a panel of output channels before it is multiplied, always into the same
 memory.
 
 A dilated convolution is d grids along an axis, each of every d-th pixel and undilated by itself;
@@ -29,8 +29,8 @@ from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
 from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
-from .winograd_block cimport TABLE_BYTES, Blocking, Task, first_panel, odd_lines
-from .winograd_block cimport packed_group_bytes, packed_panel_at, strip_of
+from .winograd_block cimport TABLE_BYTES, Blocking, Task, odd_lines, packed_group_bytes
+from .winograd_block cimport packed_panel_at, point_bytes, strip_of
 from .winograd_block cimport transform_input, transform_output
 from .winograd_kernels cimport FC_WINOGRAD_FORMS
 from .winograd_products cimport find_weights, multiply, pack_panel, point_into_v
@@ -39,11 +39,9 @@ from .winograd_products cimport find_weights, multiply, pack_panel, point_into_v
 # are one block.
 cdef index BLOCK_CHANNELS = 16
 cdef index ONE_BLOCK_CHANNELS = 64
-# Output channels that are multiplied before they are transformed.
-cdef index SLAB_CHANNELS = 64
 # Tiles of a block: enough to use a weight often, few enough for V and M to stay near.
 cdef index MOST_TILES = 112
-cdef index WORKSPACE_BYTES = 4 << 20
+cdef index WORKSPACE_BYTES = 5 << 20
 # Output columns (or rows of one column) of a run of tiles, channels of a copied strip.
 cdef index RUN_COLUMNS = 64
 cdef index STRIP_CHANNELS = 16
@@ -98,8 +96,7 @@ cdef void plan_channels(Blocking *b) noexcept:
         b.block = round_up(b.group_in, lanes)
     b.vectors = ceil_div(b.group_out, lanes)
     b.panels = ceil_div(b.vectors, b.kernels.gemm.tile_rows[0])
-    b.slabs = ceil_div(b.vectors, SLAB_CHANNELS // lanes)
-    b.m_row = ceil_div(b.panels, b.slabs) * ceil_div(b.vectors, b.panels) * lanes * b.element
+    b.m_row = ceil_div(b.vectors, b.panels) * lanes * b.element
     b.strip = max(STRIP_CHANNELS, lanes)
 
 
@@ -110,13 +107,9 @@ cdef void plan_rows(Blocking *b, index rows) noexcept:
     b.v_group = ceil_div(b.group_in, b.block) * b.v_block
 
 
-cdef index slab_bytes(const Blocking *b) noexcept:
-    """Packed weights of a slab at most."""
-    cdef index slab, most = 0
-    for slab in range(b.slabs):
-        most = max(most, packed_panel_at(b, first_panel(b, slab + 1))
-                   - packed_panel_at(b, first_panel(b, slab)))
-    return most
+cdef index panel_bytes(const Blocking *b) noexcept:
+    """Packed weights of a panel at most."""
+    return b.points * point_bytes(b, 0)
 
 
 cdef void plan_block(Blocking *b) noexcept:
@@ -130,8 +123,8 @@ cdef void plan_block(Blocking *b) noexcept:
                  max(b.rows, min(most, MOST_TILES) // b.rows * b.rows))
 
 
-cdef void plan_workspace(Blocking *b, bint with_slab) noexcept:
-    """Where a thread keeps its pointers, strip, M and V, and perhaps a slab of U."""
+cdef void plan_workspace(Blocking *b, bint with_panel) noexcept:
+    """Where a thread keeps its pointers, strip, M and V, and perhaps a panel of U."""
     cdef index strip = b.in_height * strip_of(b, b.run, b.in_width).width * b.strip * b.element
     cdef index sums = b.run * b.tile_height * b.tile_width \
         * (b.kernels.gemm.lanes * b.element + 2 * sizeof(void *))
@@ -141,7 +134,7 @@ cdef void plan_workspace(Blocking *b, bint with_slab) noexcept:
     b.m_at = b.scratch_at + round_up(max(strip, sums), 4096)
     b.v_at = b.m_at + round_up(b.points * b.m_point, 4096)
     b.u_at = b.v_at + round_up(b.points * b.v_point, 4096)
-    b.workspace = b.u_at + round_up(slab_bytes(b) * with_slab, 4096)
+    b.workspace = b.u_at + round_up(panel_bytes(b) * with_panel, 4096)
 
 
 cdef Prepared plan_winograd(const fc_conv *conv, const fc_view *x, const fc_view *out,
@@ -160,7 +153,7 @@ cdef Prepared plan_winograd(const fc_conv *conv, const fc_view *x, const fc_view
     plan_tiles(b, tile)
     plan_channels(b)
     plan_block(b)
-    op.reads_weight = not packed and packs_slabs(b, threads.maximum())
+    op.reads_weight = not packed and packs_panels(b, threads.maximum())
     plan_workspace(b, op.reads_weight)
     op.pack = pack
     op.run = run
@@ -214,9 +207,9 @@ cdef struct RunContext:
     Schedule s
 
 
-cdef inline double block_cost(const Blocking *b, index tiles, index slabs) noexcept nogil:
-    """Vector multiply-adds, and the like, of a block of tiles and some slabs."""
-    cdef double vectors = <double> b.vectors * slabs / b.slabs * (tiles + STREAM_TILES)
+cdef inline double block_cost(const Blocking *b, index tiles, index panels) noexcept nogil:
+    """Vector multiply-adds, and the like, of a block of tiles and some panels."""
+    cdef double vectors = <double> b.vectors * panels / b.panels * (tiles + STREAM_TILES)
     cdef double transforms = INPUT_TRANSFORM * tiles / b.kernels.gemm.lanes
     return b.points * b.group_in * (vectors + transforms)
 
@@ -229,9 +222,9 @@ cdef Schedule schedule(const Blocking *b, index count) noexcept nogil:
     s.pieces = fewest
     s.parts = 1
     for pieces in range(fewest, min(b.tiles, fewest + count) + 1):
-        for parts in range(1, min(b.slabs, count) + 1):
+        for parts in range(1, min(b.panels, count) + 1):
             cost = ceil_div(b.conv.groups * pieces * parts, count) \
-                * block_cost(b, ceil_div(b.tiles, pieces), ceil_div(b.slabs, parts))
+                * block_cost(b, ceil_div(b.tiles, pieces), ceil_div(b.panels, parts))
             if best < 0 or cost < best:
                 best = cost
                 s.pieces = pieces
@@ -239,19 +232,19 @@ cdef Schedule schedule(const Blocking *b, index count) noexcept nogil:
     return s
 
 
-cdef bint packs_slabs(const Blocking *b, index count) noexcept:
+cdef bint packs_panels(const Blocking *b, index count) noexcept:
     """Whether tasks transform a single call's weights for themselves: where that is cheaper, and
-    the threads' slabs of U are no more than all of it."""
+    the threads' panels of U are no more than all of it."""
     cdef index bytes = packed_group_bytes(b) * b.conv.groups
     return schedule(b, count).pieces <= (2 if bytes >= FAR_BYTES else 1) \
-        and slab_bytes(b) * count <= bytes
+        and panel_bytes(b) * count <= bytes
 
 
 cdef int run_task(void *context, index task, int thread) noexcept nogil:
     """Some output channels of a block of tiles, from input to result."""
     cdef RunContext *r = <RunContext *> context
     cdef const Blocking *b = r.b
-    cdef index part = task % r.s.parts, piece = task // r.s.parts % r.s.pieces, slab
+    cdef index part = task % r.s.parts, piece = task // r.s.parts % r.s.pieces, panel
     cdef Task t
     t.b = b
     t.call = r.call
@@ -262,10 +255,10 @@ cdef int run_task(void *context, index task, int thread) noexcept nogil:
     t.v = t.workspace + b.v_at
     transform_input(&t)
     point_into_v(&t)
-    for slab in range(b.slabs * part // r.s.parts, b.slabs * (part + 1) // r.s.parts):
-        find_weights(&t, slab)
-        multiply(&t, slab)
-        transform_output(&t, slab)
+    for panel in range(b.panels * part // r.s.parts, b.panels * (part + 1) // r.s.parts):
+        find_weights(&t, panel)
+        multiply(&t, panel)
+        transform_output(&t, panel)
     return threads.FC_OK
 
 

@@ -26,8 +26,8 @@ cdef struct Blocking:
     index run               # tiles of a run at most
     index rows, block       # tiles of a row group, channels of a block of V
     index v_row, v_block, v_group                        # bytes
-    index vectors, panels, slabs                         # of a group's output channels
-    index m_row             # bytes of the widest slab
+    index vectors, panels                                # of a group's output channels
+    index m_row             # bytes of the widest panel
     index v_point, m_point  # bytes between the points of V and M
     index most              # tiles of a block at most
     index strip             # channels of a copied strip
@@ -51,11 +51,12 @@ cdef struct Task:
     index first, tiles      # of the block
     char *workspace
     char *v
-    const char *u           # weights of the slab at hand
+    const char *u           # weights of the panel at hand
 
 
 # A group's output channels, as `vectors` vectors, are dealt out evenly to the panels, the first
-# ones being the wider; slabs are runs of panels.
+# ones being the wider. A block makes panel after panel of M: as wide as the widest register tile, so
+# that M is small, and V, of which every point is one run, streams by.
 
 cdef inline index panel_start(const Blocking *b, index panel) noexcept nogil:
     """First output channel of a panel; of the one past the last, the channels rounded up."""
@@ -66,10 +67,6 @@ cdef inline index panel_start(const Blocking *b, index panel) noexcept nogil:
 cdef inline index panel_width(const Blocking *b, index panel) noexcept nogil:
     """Elements of U's rows: the panel's channels, rounded up to whole vectors."""
     return panel_start(b, panel + 1) - panel_start(b, panel)
-
-
-cdef inline index first_panel(const Blocking *b, index slab) noexcept nogil:
-    return b.panels * slab // b.slabs
 
 
 cdef inline index odd_lines(index bytes) noexcept nogil:
@@ -98,5 +95,5 @@ cdef Strip strip_of(const Blocking *b, index tiles, index pixels) noexcept nogil
 # The block's tiles into V.
 cdef void transform_input(const Task *t) noexcept nogil
 
-# A slab of M through the inverse transform and the epilogue.
-cdef void transform_output(const Task *t, index slab) noexcept nogil
+# A panel of M through the inverse transform and the epilogue.
+cdef void transform_output(const Task *t, index panel) noexcept nogil

@@ -345,12 +345,12 @@ cdef void write_copied(const Task *t, fc_winograd_output_args *a, const Run *r, 
         channel += lanes
 
 
-cdef void transform_output(const Task *t, index slab) noexcept nogil:
-    """A slab of M through the inverse transform and the epilogue."""
+cdef void transform_output(const Task *t, index panel) noexcept nogil:
+    """A panel of M through the inverse transform and the epilogue."""
     cdef const Blocking *b = t.b
     cdef const fc_conv *c = &b.conv
-    cdef index channel = panel_start(b, first_panel(b, slab)), done = 0, height
-    cdef index channels = min(b.group_out, panel_start(b, first_panel(b, slab + 1))) - channel
+    cdef index channel = panel_start(b, panel), done = 0, height
+    cdef index channels = min(b.group_out, panel_start(b, panel + 1)) - channel
     cdef fc_winograd_output_args a
     cdef Run r
     a.src_point = b.m_point

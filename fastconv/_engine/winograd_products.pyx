@@ -3,13 +3,13 @@
     V --(pointers to its rows)--> register tile --> M
     weights --(filter kernel)--> U --> register tile
 
-A slab is some panels of output channels, whose weights a block of tiles reads once. The task
-transforms weights itself where nobody has done so before.
+A block of tiles reads a panel's weights once. The task transforms them itself where nobody has done
+so before.
 """
 
 from .arithmetic cimport ceil_div, index
 from .kernels cimport FC_CACHE_LINE, fc_gemm_args
-from .winograd_block cimport CHAIN, TABLE_ROWS, Blocking, Task, first_panel, packed_group_bytes
+from .winograd_block cimport CHAIN, TABLE_ROWS, Blocking, Task, packed_group_bytes
 from .winograd_block cimport packed_panel_at, panel_start, panel_width, point_bytes
 from .winograd_kernels cimport fc_winograd_filter_args
 
@@ -35,7 +35,7 @@ cdef inline index rows_of(index left, index rows) noexcept nogil:
     return rows if left >= 2 * rows else ceil_div(left, 2)
 
 
-cdef void multiply_panel(const Task *t, fc_gemm_args *g, index at, char *m) noexcept nogil:
+cdef void multiply_point(const Task *t, fc_gemm_args *g, index at, char *m) noexcept nogil:
     """One point's tiles x one panel: m[tile] = sum over channels, chain by chain.
 
     `at` is the point's place in V.
@@ -83,27 +83,17 @@ cdef void pack_panel(const Blocking *b, const char *weight, index group, index p
     b.kernels.winograd.filter[b.axes][b.form](&args)
 
 
-cdef void find_weights(Task *t, index slab) noexcept nogil:
+cdef void find_weights(Task *t, index panel) noexcept nogil:
     cdef const Blocking *b = t.b
-    cdef index panel, at = packed_panel_at(b, first_panel(b, slab))
     if t.call.packed != NULL:
-        t.u = t.call.packed + t.group * packed_group_bytes(b) + at
+        t.u = t.call.packed + t.group * packed_group_bytes(b) + packed_panel_at(b, panel)
         return
     t.u = t.workspace + b.u_at
-    for panel in range(first_panel(b, slab), first_panel(b, slab + 1)):
-        pack_panel(b, t.call.weight, t.group, panel, 0, b.group_in,
-                   t.workspace + b.u_at + packed_panel_at(b, panel) - at)
+    pack_panel(b, t.call.weight, t.group, panel, 0, b.group_in, t.workspace + b.u_at)
 
 
-cdef inline const char *weights_at(const Task *t, index slab, index point,
-                                   index panel) noexcept nogil:
-    return t.u + packed_panel_at(t.b, panel) - packed_panel_at(t.b, first_panel(t.b, slab)) \
-        + point * point_bytes(t.b, panel)
-
-
-cdef void look_ahead(const Task *t, fc_gemm_args *g, index slab, index point,
-                     index panel) noexcept nogil:
-    """Bring the weights that follow in a slab near, a little by every tile of these.
+cdef void look_ahead(const Task *t, fc_gemm_args *g, index panel, index point) noexcept nogil:
+    """Bring the next point's weights near, a little by every tile of this one.
 
     A block's weights are read once and come from afar: it is waiting for their first tile that
     takes time. Where few tiles use a weight it is streaming that takes time, and asking for lines
@@ -112,31 +102,21 @@ cdef void look_ahead(const Task *t, fc_gemm_args *g, index slab, index point,
     cdef const Blocking *b = t.b
     cdef index steps = ceil_div(b.group_in, b.block) \
         * ceil_div(t.tiles, b.kernels.gemm.tile_rows[g.vectors])
-    panel += 1
-    if panel == first_panel(b, slab + 1):
-        panel = first_panel(b, slab)
-        point += 1
     g.ahead_lines = 0
-    if point < b.points and t.tiles >= LOOK_AHEAD_TILES:
-        g.ahead = weights_at(t, slab, point, panel)
+    if point + 1 < b.points and t.tiles >= LOOK_AHEAD_TILES:
+        g.ahead = g.b + point_bytes(b, panel)
         g.ahead_lines = ceil_div(b.group_in * panel_width(b, panel) * b.element,
                                  steps * FC_CACHE_LINE)
 
 
-cdef void multiply(const Task *t, index slab) noexcept nogil:
-    """All points of a slab of output channels: V x U -> M."""
+cdef void multiply(const Task *t, index panel) noexcept nogil:
     cdef const Blocking *b = t.b
-    cdef index point, panel, width
-    cdef char *m
+    cdef index point
     cdef fc_gemm_args g
     g.a_step = TABLE_ROWS
     g.c_row = b.m_row
+    g.vectors = <int> (panel_width(b, panel) // b.kernels.gemm.lanes)
     for point in range(b.points):
-        m = t.workspace + b.m_at + point * b.m_point
-        for panel in range(first_panel(b, slab), first_panel(b, slab + 1)):
-            width = panel_width(b, panel)
-            g.vectors = <int> (width // b.kernels.gemm.lanes)
-            g.b = weights_at(t, slab, point, panel)
-            look_ahead(t, &g, slab, point, panel)
-            multiply_panel(t, &g, point * b.v_point, m)
-            m += width * b.element
+        g.b = t.u + point * point_bytes(b, panel)
+        look_ahead(t, &g, panel, point)
+        multiply_point(t, &g, point * b.v_point, t.workspace + b.m_at + point * b.m_point)
