@@ -1,7 +1,7 @@
 /* The vector primitives that GCC and Clang vector extensions lack.
  *
  * Every kernel source is compiled once per instruction-set level and per element type:
- *   FC_LEVEL   baseline | avx2 | avx512        names the objects' symbols
+ *   FC_LEVEL   baseline | avx2 | avx512 | amx  names the objects' symbols
  *   FC_DTYPE   32 | 64                         float or double
  * A kernel is written on `vec` (FC_LANES elements) with the ordinary operators; with
  * -ffp-contract=fast `acc += a * b` is one fused multiply-add where the level has it.
@@ -358,6 +358,41 @@ FC_INLINE void in_turn(vec a, vec b, vec c, vec to[3]) {
 }
 #else
 #define FC_HAS_IN_TURN 0
+#endif
+
+#if FC_DTYPE == 32
+/* bfloat16: the upper half of a float. */
+typedef uint32_t uvec __attribute__((vector_size(FC_VECTOR_BYTES)));
+typedef uint16_t half_lanes __attribute__((vector_size(FC_VECTOR_BYTES / 2)));
+
+/* The nearest bfloat16 in each lane's upper half, zero in the lower one. Finite floats that would
+ * round to infinity are cut off, so that they stay finite. */
+FC_INLINE ivec to_half(vec v) {
+    const uvec bits = (uvec)v;
+    const ivec magnitude = (ivec)(bits & 0x7fffffff);
+    const uvec nearest = bits + 0x7fff + (bits >> 16 & 1);
+    const ivec quiet = (ivec)(magnitude > 0x7f800000) & 0x00400000; /* NaN whose upper half is inf */
+    const vec rounded = blend((ivec)(magnitude >= 0x7f7f8000), (vec)((ivec)bits | quiet), (vec)nearest);
+    return (ivec)((uvec)rounded & 0xffff0000u);
+}
+
+/* v as the sum of two bfloat16; what is not finite in the low one, beside zero. */
+FC_INLINE void to_halves(vec v, ivec *high, ivec *low) {
+    const ivec finite = (ivec)(((ivec)v & 0x7fffffff) < 0x7f800000);
+    *high = to_half(v) & finite;
+    *low = to_half(v - (vec)*high);
+}
+
+/* The upper halves of all lanes side by side, to any address. */
+FC_INLINE void store_upper(char *p, ivec v) {
+    const half_lanes halves = __builtin_convertvector((uvec)v >> 16, half_lanes);
+    memcpy(p, &halves, sizeof halves);
+}
+
+/* Lanes of the upper halves of a, below, and b, above. */
+FC_INLINE vec upper_pairs(ivec a, ivec b) {
+    return (vec)((uvec)a >> 16 | ((uvec)b & 0xffff0000u));
+}
 #endif
 
 /* The exported table of a family: FC_TABLE(gemm) is fc_gemm_f32_avx512 and so on. */
