@@ -387,6 +387,8 @@ def choose_arithmetic(p, algorithm, precision, exact):
     if algorithm == "direct":
         return choose_direct(p)._replace(reason="asked for")
     if algorithm == "im2col":
+        # a named algorithm promises the same bits with weights packed before
+        p = p._replace(packed=True)
         return with_tiles(p, Choice("im2col", "pointers", 0, "asked for"), precision, exact)
     return with_tiles(p, choose_auto(p, refusal, exact), precision, exact)
 

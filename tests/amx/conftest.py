@@ -26,28 +26,33 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def shared_library(source, folder, *flags):
-    """Compile one C file of this folder; the library's path."""
-    target = folder / f"{source}.so"
-    subprocess.run(
-        [COMPILER, "-std=gnu11", "-Wall", "-Werror", "-shared", "-fPIC", *flags,
-         "-o", str(target), str(HERE / f"{source}.c"), "-lm", "-lpthread"],
-        check=True,
-    )  # fmt: skip
-    return str(target)
+@pytest.fixture(scope="session")
+def shared_library(tmp_path_factory):
+    """Compile a C file with some flags; returns the library's path."""
+
+    def build(source, *flags):
+        target = tmp_path_factory.mktemp("amx") / f"{source.stem}.so"
+        subprocess.run(
+            [COMPILER, "-std=gnu11", "-Wall", "-Werror", "-shared", "-fPIC", *flags,
+             "-o", str(target), str(source), "-lm", "-lpthread"],
+            check=True,
+        )  # fmt: skip
+        return str(target)
+
+    return build
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory):
+def emulator(shared_library):
     """Path of the library to preload."""
     fused = ["-mavx2", "-mfma"] if "avx2" in dispatch.available_isas() else []
-    return shared_library("emulator", tmp_path_factory.mktemp("amx"), "-O3", *fused)
+    return shared_library(HERE / "emulator.c", "-O3", *fused)
 
 
 @pytest.fixture(scope="session")
-def probe(tmp_path_factory):
+def probe(shared_library):
     """Path of the library of single tile instructions."""
-    return shared_library("probe", tmp_path_factory.mktemp("amx"), "-O1")
+    return shared_library(HERE / "probe.c", "-O1")
 
 
 @pytest.fixture(scope="session")
