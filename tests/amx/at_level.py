@@ -327,7 +327,8 @@ def test_the_plan_is_followed(rng):
     assert EMULATED.value == before
 
 
-def test_integers_are_exact(rng, force):
+def test_small_integers_are_exact(rng, force):
+    """Up to 256 the high half is all of them. Arrays of integers do not come here."""
     force(THREE)
     x, weight = (rng.integers(-99, 99, s).astype(np.float32) for s in ((1, 9, 7, 7), (4, 9, 3, 3)))
     np.testing.assert_array_equal(conv2d(x, weight), reference.conv2d(x, weight))

@@ -81,8 +81,8 @@ def values_of(rng, shape):
     values = rng.standard_normal(shape) * 10.0 ** rng.integers(-30, 38, shape)
     values = np.clip(values, -3.4e38, 3.4e38).astype(np.float32)
     flat = values.reshape(-1)
-    edges = [0x3F808000, 0x3F818000, 0x3F808001, 0x3F807FFF, 0x7F7F8000, 0xFF7FFFF0, 0x7F800000,
-             0xFF800000, 0x7F800001, 0x7FC00000, 0x00000000, 0x80000000]
+    edges = [0xFFFFFFFF, 0x7FFFFFFF, 0x3F808000, 0x3F818000, 0x3F808001, 0x3F807FFF, 0x7F7F8000,
+             0xFF7FFFF0, 0x7F800000, 0xFF800000, 0x7F800001, 0x7FC00000, 0x00000000, 0x80000000]
     flat[: len(edges)] = floats_of(np.array(edges[: flat.size]))
     return values
 
@@ -90,7 +90,7 @@ def values_of(rng, shape):
 PIXELS = [(1, 1, 1, 0), (5, 7, 9, 2), (32, 16, 16, 0), (40, 33, 40, 3), (70, 5, 8, 3), (3, 0, 4, 2)]
 
 
-@pytest.mark.parametrize("order", ["channels last", "planes", "neither"])
+@pytest.mark.parametrize("order", ["channels last", "planes", "every other pixel", "neither"])
 @pytest.mark.parametrize("low", [True, False])
 @pytest.mark.parametrize("size", PIXELS, ids=str)
 def test_split(kernels, size, low, order):
@@ -100,6 +100,8 @@ def test_split(kernels, size, low, order):
     room = np.full((pixels + 1, channels + 1, 2), np.nan, np.float32)
     if order == "planes":
         room = np.full((channels + 1, pixels + 1), np.nan, np.float32).T[:, :, None]
+    elif order == "every other pixel":
+        room = np.full((channels + 1, 2 * pixels + 1), np.nan, np.float32).T[::2, :, None]
     elif order == "channels last":
         room = room[:, :, 0].copy()[:, :, None]
     room[:pixels, :channels, 0] = values

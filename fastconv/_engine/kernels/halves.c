@@ -35,6 +35,14 @@ static void split_rows(const fc_halves_split_args *s, const char *src, ptrdiff_t
     }
 }
 
+/* A vector of a plane's pixels; of every other pixel two vectors hold it, where more follow. */
+FC_INLINE vec load_pixels(const char *src, ptrdiff_t step, ptrdiff_t pixels) {
+    const real *from = (const real *)src;
+    if (step == 2 * (ptrdiff_t)sizeof(real) && pixels > FC_LANES)
+        return even_lanes(load(from), load(from + FC_LANES));
+    return load_strided(src, step, pixels);
+}
+
 /* FC_LANES pixels x FC_LANES channels of planes, turned in registers. */
 FC_INLINE void split_square(const fc_halves_split_args *s, const int whole, const char *src,
                             ptrdiff_t channels, ptrdiff_t pixels, char *dst) {
@@ -43,7 +51,7 @@ FC_INLINE void split_square(const fc_halves_split_args *s, const int whole, cons
         load_transposed(block, whole, src, s->src_channel, channels, pixels);
     } else {
         for (int i = 0; i < FC_LANES; i++)
-            block[i] = i < channels ? load_strided(src + i * s->src_channel, s->src_pixel, pixels)
+            block[i] = i < channels ? load_pixels(src + i * s->src_channel, s->src_pixel, pixels)
                                     : (vec){0};
         transpose(block);
     }

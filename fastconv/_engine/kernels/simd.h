@@ -365,22 +365,26 @@ FC_INLINE void in_turn(vec a, vec b, vec c, vec to[3]) {
 typedef uint32_t uvec __attribute__((vector_size(FC_VECTOR_BYTES)));
 typedef uint16_t half_lanes __attribute__((vector_size(FC_VECTOR_BYTES / 2)));
 
-/* The nearest bfloat16 in each lane's upper half, zero in the lower one. Finite floats that would
- * round to infinity are cut off, so that they stay finite. */
+/* In each lane's upper half the nearest bfloat16, of two equally near the even one; not for NaN. */
+FC_INLINE uvec nearest_half(uvec bits) { return bits + 0x7fff + (bits >> 16 & 1); }
+
+/* The same for every v: NaN stays NaN, and finite floats that would round to infinity are cut off,
+ * so that they stay finite. */
 FC_INLINE ivec to_half(vec v) {
-    const uvec bits = (uvec)v;
-    const ivec magnitude = (ivec)(bits & 0x7fffffff);
-    const uvec nearest = bits + 0x7fff + (bits >> 16 & 1);
-    const ivec quiet = (ivec)(magnitude > 0x7f800000) & 0x00400000; /* NaN whose upper half is inf */
-    const vec rounded = blend((ivec)(magnitude >= 0x7f7f8000), (vec)((ivec)bits | quiet), (vec)nearest);
-    return (ivec)((uvec)rounded & 0xffff0000u);
+    const ivec magnitude = (ivec)v & 0x7fffffff;
+    const ivec quiet = (ivec)(magnitude > 0x7f800000) & 0x00400000; /* else some would be infinite */
+    return (ivec)blend((ivec)(magnitude >= 0x7f7f8000), (vec)((ivec)v | quiet),
+                       (vec)nearest_half((uvec)v));
 }
 
-/* v as the sum of two bfloat16; what is not finite in the low one, beside zero. */
+/* v as the sum of two bfloat16, in upper halves; what is not finite in the low one, beside zero. */
 FC_INLINE void to_halves(vec v, ivec *high, ivec *low) {
-    const ivec finite = (ivec)(((ivec)v & 0x7fffffff) < 0x7f800000);
-    *high = to_half(v) & finite;
-    *low = to_half(v - (vec)*high);
+    const ivec magnitude = (ivec)v & 0x7fffffff;
+    const ivec finite = (ivec)(magnitude < 0x7f800000);
+    const vec rounded = blend((ivec)(magnitude >= 0x7f7f8000), v, (vec)nearest_half((uvec)v));
+    *high = (ivec)rounded & (finite & -0x10000);
+    const vec rest = v - (vec)*high; /* exact; a NaN comes out quiet, which its upper half shows */
+    *low = (ivec)blend(finite, (vec)nearest_half((uvec)rest), rest);
 }
 
 /* The upper halves of all lanes side by side, to any address. */
