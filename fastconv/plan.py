@@ -55,7 +55,7 @@ TILE_FINISH = 20
 TILE_PACK = 30
 # Channels in and out that tiles are filled up to, pixels in a row.
 TILE_DEPTH, TILE_COLUMNS, TILE_PIXELS = 32, 16, 16
-# Most taps, and bytes of the input that one tile of pixels sees, in both halves.
+# Most taps (FC_HALVES_TAPS), and bytes of the input that one tile of pixels sees, in both halves.
 TILE_TAPS = 256
 TILE_STRIP = 4 << 20
 
@@ -305,6 +305,8 @@ def tile_refusal(p, precision, exact):
         return "the level in use has no tiles"
     if precision == "highest" or exact:
         return "sums of floats as they are"
+    if math.prod(p.out_size) == 0:
+        return "nothing to compute"
     if not 0 < math.prod(p.kernel) <= TILE_TAPS:
         return f"kernels of 1 to {TILE_TAPS} taps"
     if 4 * split_elements(p, 1, TILE_PIXELS) > TILE_STRIP:

@@ -1,6 +1,7 @@
 """The level amx: asked for, refused, and its convolutions in a process of their own."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,15 @@ def test_convolutions_at_the_level(amx_python):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr
     assert int(re.search(r"(\d+) passed", done.stdout).group(1)) > 100
+
+
+def test_nothing_outside_the_arrays_is_touched(amx_python):
+    """The script of tests/functional/test_conv_memory.py, its im2col all by tiles."""
+    tests = runpy.run_path(str(Path(__file__).parents[1] / "functional" / "test_conv_memory.py"))
+    always = "from fastconv import plan\nplan.tile_cost = lambda *_: 0\n"
+    done = amx_python("-c", always + tests["GUARDED"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "untouched\n"
 
 
 def test_chosen_when_asked_for(amx_python):
