@@ -1,8 +1,9 @@
 """Build fastconv: C kernels compiled once per instruction-set level and type, Cython on top.
 
 Everything static about the package is in pyproject.toml. This file only knows how to turn
-fastconv/_engine/kernels/*.c into one object per (family, level, type), link them all into the
-`dispatch` extension, and give the `threads` extension OpenMP where the compiler has it.
+fastconv/_engine/kernels/*.c into one object per (family, level, type), and kernels/amx/*.c into one
+each, link them all into the `dispatch` extension, and give the `threads` extension OpenMP where the
+compiler has it.
 """
 
 import os
@@ -21,6 +22,8 @@ from setuptools.command.build_ext import build_ext
 ENGINE = Path("fastconv/_engine")
 KERNELS = ENGINE / "kernels"
 IS_X86 = platform.machine().lower() in {"x86_64", "amd64"}
+# Tiles need a system that saves them, and is asked for them; this one is.
+HAS_AMX = IS_X86 and sys.platform == "linux"
 
 COMMON_FLAGS = [
     "-std=gnu11", "-O3", "-g0", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
@@ -34,6 +37,8 @@ if IS_X86:
         "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma",
         "-mprefer-vector-width=512",
     ]
+# The families of kernels/amx: beside any level of vectors, and compiled for none of them.
+AMX_FLAGS = ["-mamx-tile", "-mamx-bf16"]
 ELEMENT_BITS = (32, 64)
 # Long formulas that stand in several inlined copies must round alike in each of them: where the
 # compiler may choose which product of a sum to fuse, it chooses differently from copy to copy.
@@ -73,7 +78,12 @@ class BuildEngine(build_ext):
         """Compile every kernel source for every level and element type, on all processors."""
         generated = self.generated_headers()
         families = sorted(p for p in KERNELS.glob("*.c") if p.name != "registry.c")
-        jobs = [(KERNELS / "registry.c", "", [("FC_HAVE_X86", None)] if IS_X86 else [], [])]
+        have = [("FC_HAVE_X86", None)] * IS_X86 + [("FC_HAVE_AMX", None)] * HAS_AMX
+        jobs = [(KERNELS / "registry.c", "", have, [])]
+        if HAS_AMX:
+            macros = [("FC_LEVEL", "amx"), ("FC_DTYPE", "32")]
+            jobs += [(source, "amx-32", macros, AMX_FLAGS)
+                     for source in sorted(KERNELS.glob("amx/*.c"))]
         for level, flags in LEVEL_FLAGS.items():
             for bits in ELEMENT_BITS:
                 macros = [("FC_LEVEL", level), ("FC_DTYPE", str(bits))]

@@ -2,8 +2,9 @@
 
 Precision uses the words of `torch.set_float32_matmul_precision`: "highest" keeps to direct and
 im2col in the arrays' own type and keeps denormals; "high", the default, also allows Winograd and
-flushes denormals; "medium" allows bfloat16 products where the processor multiplies them natively,
-and is "high" elsewhere.
+flushes denormals; "medium" allows bfloat16 products at the instruction-set level "amx", and is
+"high" elsewhere. At that level "high" may also add three products of bfloat16 halves for one of
+floats (docs/accuracy.md).
 """
 
 import contextlib

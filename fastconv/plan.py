@@ -11,6 +11,8 @@ gives the same bits) everywhere on one machine. Each way carries the reason for 
     direct     depthwise   one channel a group, channels last: vectors along the channels
     direct     grouped     groups of a few channels: several groups in a vector along the channels
     im2col     pointers    implicit GEMM through pointers to pixels
+    im2col     3 bfloat16  implicit GEMM by tiles (AMX), each product three of bfloat16 halves
+    im2col     bfloat16    the same with one product, precision "medium"
     winograd   F(m,r)      stride-1 kernels of 3, 5 or 7 taps, any dilation: fewer multiplications
 """
 
@@ -42,6 +44,20 @@ TILE_SHARE = 0.85
 # Vectors along the width transpose nothing; copying and many short rows leave them this share.
 TRANSPOSED_SUM = 18
 SHARED_COPY = 0.9
+
+# What tiles cost, in multiply-adds of implicit GEMM by vectors, by precision: a multiply-add, and
+# to split an input element; and to finish a sum, and to pack a weight. From a prototype on two
+# threads of an Emerald Rapids, where vectors made 450 GFLOP/s and tiles 1,570 and 2,700; this
+# engine's tiles have not been timed.
+TILE_PRODUCT = {"high": 0.29, "medium": 0.17}
+TILE_SPLIT = {"high": 80, "medium": 50}
+TILE_FINISH = 20
+TILE_PACK = 30
+# Channels in and out that tiles are filled up to, pixels in a row.
+TILE_DEPTH, TILE_COLUMNS, TILE_PIXELS = 32, 16, 16
+# Most taps (FC_HALVES_TAPS), and bytes of the input that one tile of pixels sees, in both halves.
+TILE_TAPS = 256
+TILE_STRIP = 4 << 20
 
 # Narrow groups are copied strip by strip, wider by what windows reach: no more than so many pixels.
 STRIP_REACH = 256
@@ -122,6 +138,7 @@ class Problem(NamedTuple):
     run: int  # pixels that lie side by side in input, result and residual
     lanes: int
     packed: bool  # weights are packed once for many calls
+    tiles: bool = False  # the machine multiplies this type by tiles
 
     @property
     def group_in(self):
@@ -264,6 +281,76 @@ def gemm_cost(p):
     return math.prod(p.kernel) * p.group_in * p.group_out * (pixels + WEIGHT)
 
 
+def tile_steps(p, axis):
+    """Phases of an input axis that taps see, and how far they reach beside the outputs."""
+    stride, dilation, taps = p.stride[axis], p.dilation[axis], p.kernel[axis]
+    return min(taps, stride // math.gcd(stride, dilation)), (taps - 1) * dilation // stride
+
+
+def split_elements(p, rows, columns):
+    """Input elements of one group that tiles split for so many output rows and columns."""
+    (phases_down, down), (phases_across, across) = tile_steps(p, 1), tile_steps(p, 2)
+    grid = phases_down * (rows + down) * phases_across * (columns + across)
+    return p.kernel[0] * grid * rounded_up(p.group_in, TILE_DEPTH)
+
+
+def rounded_up(count, unit):
+    """The next multiple of a unit."""
+    return math.ceil(count / unit) * unit
+
+
+def tile_refusal(p, precision, exact):
+    """Why tiles cannot run a problem, or None where they can."""
+    if not p.tiles:
+        return "the level in use has no tiles"
+    if precision == "highest" or exact:
+        return "sums of floats as they are"
+    if math.prod(p.out_size) == 0:
+        return "nothing to compute"
+    if not 0 < math.prod(p.kernel) <= TILE_TAPS:
+        return f"kernels of 1 to {TILE_TAPS} taps"
+    if 4 * split_elements(p, 1, TILE_PIXELS) > TILE_STRIP:
+        return "its windows are too large for the cache"
+    return None
+
+
+def tile_cost(p, precision):
+    """Cost by tiles in multiply-adds, on the scale of `gemm_cost`."""
+    slices = p.batch * p.out_size[0]
+    rows, columns = p.out_size[1:]
+    # short rows run on over the columns between them, long ones are filled up
+    walked = min(columns + tile_steps(p, 2)[1], rounded_up(columns, TILE_PIXELS))
+    weights = math.prod(p.kernel) * rounded_up(p.group_in, TILE_DEPTH) \
+        * rounded_up(p.group_out, TILE_COLUMNS)
+    cost = weights * (TILE_PRODUCT[precision] * slices * rows * walked + WEIGHT)
+    cost += TILE_SPLIT[precision] * slices * split_elements(p, rows, columns)
+    cost += TILE_FINISH * slices * rows * columns * p.group_out
+    return cost if p.packed else cost + TILE_PACK * weights
+
+
+def vector_cost(p, choice):
+    """Cost of a choice without tiles, or None where tiles are no alternative."""
+    if choice.algorithm == "winograd":
+        winograd = cost(choice.tile, *winograd_shape(p))
+        return winograd if p.packed else winograd + TRANSFORM_WEIGHT * p.group_in * p.group_out
+    if choice.form == "pointers" and not p.channels_contiguous:
+        inputs = p.batch * math.prod(p.out_size) * math.prod(p.stride)
+        return gemm_cost(p) + TRANSPOSED_IN * inputs * p.group_in
+    return gemm_cost(p) if choice.form in ("pointers", "pointwise") else None
+
+
+def with_tiles(p, choice, precision, exact):
+    """The choice, or implicit GEMM by tiles where that costs less."""
+    otherwise = vector_cost(p, choice)
+    if otherwise is None or tile_refusal(p, precision, exact) \
+            or tile_cost(p, precision) >= otherwise:
+        return choice
+    if precision == "medium":
+        return Choice("im2col", "bfloat16", 0, 'tiles: products of bfloat16 for "medium"')
+    reason = "tiles: each float is two bfloat16, three products cost less than one of floats"
+    return Choice("im2col", "3 bfloat16", 0, reason)
+
+
 def choose(p, algorithm, precision, exact=False):
     """Choose how to run a convolution.
 
@@ -284,6 +371,15 @@ def choose(p, algorithm, precision, exact=False):
     if algorithm not in ALGORITHMS:
         known = ", ".join(f'"{name}"' for name in ALGORITHMS)
         raise ValueError(f"{p.op}: algorithm must be one of {known}, got {algorithm!r}")
+    choice = choose_arithmetic(p, algorithm, precision, exact)
+    if precision == "medium" and choice.form != "bfloat16":
+        why = "does not pay here" if p.tiles else "needs tiles (AMX)"
+        return choice._replace(reason=f'{choice.reason}; "medium" {why} and runs as "high"')
+    return choice
+
+
+def choose_arithmetic(p, algorithm, precision, exact):
+    """As `choose`, of a known algorithm, before a remark on the precision."""
     refusal = winograd_refusal(p, precision)
     if algorithm == "winograd":
         if refusal:
@@ -293,12 +389,14 @@ def choose(p, algorithm, precision, exact=False):
     if algorithm == "direct":
         return choose_direct(p)._replace(reason="asked for")
     if algorithm == "im2col":
-        return Choice("im2col", "pointers", 0, "asked for")
-    return choose_auto(p, refusal, exact)
+        # a named algorithm promises the same bits with weights packed before
+        p = p._replace(packed=True)
+        return with_tiles(p, Choice("im2col", "pointers", 0, "asked for"), precision, exact)
+    return with_tiles(p, choose_auto(p, refusal, exact), precision, exact)
 
 
 def choose_auto(p, refusal, exact):
-    """The rule behind algorithm="auto", first match wins."""
+    """The rule behind algorithm="auto" without tiles, first match wins."""
     if is_depthwise(p) or p.group_in == 1:
         return choose_direct(p)
     if is_one_to_one(p) and p.run > 1 and pointwise_pays(p):

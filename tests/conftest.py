@@ -16,6 +16,7 @@ import pytest
 
 import fastconv
 from fastconv import reference
+from fastconv._engine import dispatch
 
 try:
     import hypothesis
@@ -99,7 +100,9 @@ def check_conv():
         if out is not None:
             assert y is out
         algorithm = dict(engine).get("algorithm", "auto")
-        sure = algorithm in ("direct", "im2col") or dict(engine).get("precision") == "highest"
+        # at the level amx im2col may take tiles, with the tolerance of "high"
+        sure = algorithm == "direct" or dict(engine).get("precision") == "highest"
+        sure = sure or (algorithm == "im2col" and not dispatch.has_tiles())
         assert_close(y, exact, size, fast=not sure)
         return y
 

@@ -92,6 +92,71 @@ def test_highest_precision_and_integers_leave_winograd_out():
     assert plan.choose(problem(), "auto", "medium").algorithm == "winograd"
 
 
+# ---------------------------------------------------------------- tiles
+
+# Changes to a layer of 256 -> 256 channels on 56x56 pixels at a level with tiles, precision, form.
+TILES = [
+    ({"stride": (1, 2, 2), "out_size": (1, 28, 28)}, "high", "3 bfloat16"),
+    ({"kernel": (1, 1, 1)}, "high", "3 bfloat16"),
+    ({"kernel": (1, 1, 1), "channels_contiguous": True, "run": 1}, "high", "3 bfloat16"),
+    ({"kernel": (3, 3, 3)}, "high", "3 bfloat16"),
+    ({"kernel": (1, 7, 7)}, "high", "3 bfloat16"),
+    ({"dilation": (1, 2, 2), "out_size": (1, 28, 28)}, "high", "3 bfloat16"),
+    ({}, "high", "F(4,3)"),
+    ({"out_size": (1, 14, 14)}, "high", "3 bfloat16"),  # tiles of Winograd's that stick out
+    ({}, "medium", "bfloat16"),
+    ({"stride": (1, 2, 2)}, "highest", "pointers"),
+    ({"stride": (1, 2, 2), "tiles": False}, "high", "pointers"),
+    ({"stride": (1, 2, 2), "tiles": False}, "medium", "pointers"),
+    ({"kernel": (1, 1, 1), "in_channels": 64, "out_channels": 16}, "high", "pointwise"),
+    ({"in_channels": 3}, "medium", "planes"),
+    ({"in_channels": 3, "channels_contiguous": True, "run": 1}, "high", "rows"),
+    ({"groups": 256}, "medium", "planes"),
+    ({"groups": 256, "channels_contiguous": True}, "medium", "depthwise"),
+    ({"groups": 64}, "medium", "grouped"),
+    ({"groups": 2, "stride": (1, 2, 2)}, "high", "3 bfloat16"),
+    ({"stride": (1, 2, 2), "out_size": (1, 1, 1)}, "high", "pointers"),
+    ({"kernel": (1, 17, 16)}, "high", "pointers"),      # too many taps
+    ({"stride": (1, 2, 2), "dilation": (1, 99, 99)}, "high", "pointers"),
+    ({"kernel": (1, 0, 3)}, "high", "pointers"),
+    ({"stride": (1, 2, 2), "out_size": (1, 0, 4)}, "high", "pointers"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "precision", "form"), TILES, ids=str)
+def test_tiles_where_they_cost_less(changes, precision, form):
+    layer = problem(in_channels=256, out_channels=256, tiles=True)._replace(**changes)
+    choice = plan.choose(layer, "auto", precision)
+    assert choice.form == form
+    assert choice.algorithm == "im2col" or "bfloat16" not in form
+    runs_as_high = '"medium"' in choice.reason and 'runs as "high"' in choice.reason
+    assert runs_as_high == (precision == "medium" and form != "bfloat16")
+
+
+def test_tiles_are_arithmetic_of_im2col():
+    layer = problem(in_channels=256, out_channels=256, tiles=True)
+    for precision, form in (("highest", "pointers"), ("high", "3 bfloat16"),
+                            ("medium", "bfloat16")):
+        assert plan.choose(layer, "im2col", precision).form == form
+        assert "bfloat16" not in plan.choose(layer, "direct", precision).form
+    assert plan.choose(layer, "winograd", "medium").algorithm == "winograd"
+    assert plan.choose(layer, "im2col", "high", exact=True).form == "pointers"
+
+
+def test_a_named_algorithm_does_not_depend_on_packing():
+    """Few pixels: to pack in every call costs more than tiles save."""
+    few = problem(in_channels=520, out_channels=150, out_size=(1, 5, 6), tiles=True)
+    assert plan.choose(few, "auto", "high").form == "3 bfloat16"
+    assert plan.choose(few._replace(packed=False), "auto", "high").form == "pointers"
+    assert plan.choose(few._replace(packed=False), "im2col", "high").form == "3 bfloat16"
+
+
+def test_medium_without_tiles_says_so():
+    reason = plan.choose(problem(), "auto", "medium").reason
+    assert reason.endswith('saves multiplications; "medium" needs tiles (AMX) and runs as "high"')
+    assert '"medium"' not in plan.choose(problem(), "auto", "high").reason
+
+
 def test_the_reason_names_the_width_of_the_kernel():
     assert "3-wide, stride 1" in plan.choose(problem(), "auto", "high").reason
     assert "5-wide, stride 1" in plan.choose(problem(kernel=(1, 5, 5)), "auto", "high").reason

@@ -15,6 +15,7 @@ import numpy as np
 cimport numpy as cnp
 
 from . cimport threads
+from .amx cimport plan_amx
 from .arrays cimport Axes, axes_of, exact_integers, raise_for, readable, view_of
 from .depthwise cimport plan_depthwise
 from .direct cimport plan_planes
@@ -121,6 +122,8 @@ cdef Prepared prepare(choice, const fc_conv *conv, const fc_view *x, const fc_vi
         return plan_depthwise(conv, x, out, residual)
     if choice.form == "grouped":
         return plan_grouped(conv, x, out, residual)
+    if choice.form in ("bfloat16", "3 bfloat16"):
+        return plan_amx(conv, x, out, residual, choice.form == "3 bfloat16")
     return plan_winograd(conv, x, out, residual, choice.tile, packed)
 
 

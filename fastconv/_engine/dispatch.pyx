@@ -1,8 +1,9 @@
 """The machine, its instruction-set level, and the kernel table.
 
 The only extension that links the kernel objects: everything else asks `kernels(type)` (0 float32,
-1 float64). The level is chosen once, at import: the best that CPUID and the operating system
-offer, capped by FASTCONV_ISA.
+1 float64). The level is chosen once, at import: the best level of vectors that CPUID and the
+operating system offer, capped by FASTCONV_ISA. The level amx is that and tiles, and has to be asked
+for: until it has been timed on a machine with tiles, it is no default.
 """
 
 import os
@@ -25,6 +26,26 @@ cdef extern from *:
     #else
     static int fc_machine_level(void) { return 0; }
     #endif
+
+    #if defined(__x86_64__) && defined(__linux__)
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    enum { FC_TILE_DATA = 18, FC_GET_SUPPORTED = 0x1021, FC_REQUEST_PERMISSION = 0x1023 };
+    /* Linux speaks for the processor, too: it names tiles where CPUID does. Every processor with
+     * tiles multiplies bfloat16 so far. */
+    static int fc_system_has_tiles(void) {
+        unsigned long features = 0;
+        return !syscall(SYS_arch_prctl, FC_GET_SUPPORTED, &features) && features >> FC_TILE_DATA & 1;
+    }
+    /* Once for a process, its threads and the children it forks. */
+    static int fc_permit_tiles(void) {
+        return !syscall(SYS_arch_prctl, FC_REQUEST_PERMISSION, FC_TILE_DATA);
+    }
+    #else
+    static int fc_system_has_tiles(void) { return 0; }
+    static int fc_permit_tiles(void) { return 0; }
+    #endif
+
     #if defined(__clang__)
     #define FC_COMPILER "Clang " __clang_version__
     #else
@@ -32,48 +53,69 @@ cdef extern from *:
     #endif
     """
     int fc_machine_level() nogil
+    int fc_system_has_tiles() nogil
+    int fc_permit_tiles() nogil
     const char *FC_COMPILER
 
-LEVELS = ("baseline", "avx2", "avx512")
+LEVELS = ("baseline", "avx2", "avx512", "amx")
 
 cdef int machine_level = fc_machine_level()
-cdef int level = machine_level
+cdef bint machine_has_tiles = fc_kernels_for(machine_level, True, 0) != NULL \
+    and fc_system_has_tiles()
+cdef int level = machine_level      # of vectors
+cdef bint with_tiles = False
 
 
-cdef int requested_level() except -1:
-    """The level that FASTCONV_ISA asks for, the machine's best without it."""
+cdef object requested_level():
+    """The level that FASTCONV_ISA asks for, the best one of vectors without it."""
     name = os.environ.get("FASTCONV_ISA")
     if not name:
-        return machine_level
+        return LEVELS[machine_level]
     if name not in LEVELS:
         raise ImportError(
             f"fastconv: FASTCONV_ISA={name!r} is not an instruction-set level; "
             f"one of {', '.join(LEVELS)} is"
         )
-    index = LEVELS.index(name)
-    if index > machine_level:
+    if name not in available_isas():
         raise ImportError(
-            f"fastconv: FASTCONV_ISA={name} asks for more than this processor has; "
-            f"it has {', '.join(LEVELS[:machine_level + 1])}"
+            f"fastconv: FASTCONV_ISA={name} asks for more than this processor and its operating "
+            f"system offer; they offer {', '.join(available_isas())}"
         )
-    return index
-
-
-level = requested_level()
-
-
-cdef const fc_kernels *kernels(int type) noexcept nogil:
-    return fc_kernels_for(level, type)
-
-
-def isa():
-    """Name of the instruction-set level in use: "baseline", "avx2" or "avx512"."""
-    return LEVELS[level]
+    if name == "amx" and not fc_permit_tiles():
+        raise ImportError(
+            "fastconv: FASTCONV_ISA=amx: the operating system refuses tiles to this process "
+            "(arch_prctl, ARCH_REQ_XCOMP_PERM)"
+        )
+    return name
 
 
 def available_isas():
     """Names of the levels that this machine can run, weakest first."""
-    return LEVELS[:machine_level + 1]
+    return LEVELS[:machine_level + 1] + (("amx",) if machine_has_tiles else ())
+
+
+cdef object chosen = requested_level()
+with_tiles = chosen == "amx"
+level = machine_level if with_tiles else LEVELS.index(chosen)
+
+
+cdef const fc_kernels *kernels(int type) noexcept nogil:
+    return fc_kernels_for(level, with_tiles, type)
+
+
+def isa():
+    """Name of the instruction-set level in use: "baseline", "avx2", "avx512" or "amx"."""
+    return "amx" if with_tiles else LEVELS[level]
+
+
+def vector_isa():
+    """Name of the level of vectors in use: that of `isa`, but for "amx" the one below its tiles."""
+    return LEVELS[level]
+
+
+def has_tiles(dtype="float32"):
+    """Whether the level in use multiplies matrices of this type by tiles."""
+    return kernels(type_code(dtype)).tiles != NULL
 
 
 def compiler():

@@ -6,10 +6,12 @@ from .elementwise_kernels cimport fc_elementwise_kernels
 from .epilogue cimport fc_epilogue
 from .filters_kernels cimport fc_filters_kernels
 from .gradient_kernels cimport fc_gradient_kernels
+from .halves_kernels cimport fc_halves_kernels
 from .overlap_kernels cimport fc_overlap_kernels
 from .pool_gradient_kernels cimport fc_pool_gradient_kernels
 from .pool_kernels cimport fc_pool_kernels
 from .sums_kernels cimport fc_sums_kernels
+from .tiles_kernels cimport fc_tiles_kernels
 from .winograd_kernels cimport fc_winograd_kernels
 
 cdef extern from "kernels.h" nogil:
@@ -98,5 +100,7 @@ cdef extern from "kernels.h" nogil:
         const fc_dots_kernels *dots
         const fc_overlap_kernels *overlap
         const fc_filters_kernels *filters
+        const fc_halves_kernels *halves
+        const fc_tiles_kernels *tiles
 
-    const fc_kernels *fc_kernels_for(int level, int type)
+    const fc_kernels *fc_kernels_for(int level, int tiles, int type)

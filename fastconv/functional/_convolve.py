@@ -195,7 +195,7 @@ def plan_call(op, x, weight, residual, out, precision, arguments, exact=False, p
     planned = []
     for phase in phases:
         run = _pixel_run(phase, arrays)
-        problem = _problem(phase.geometry, contiguous, run, dispatch.lanes(dtype), packed)
+        problem = _problem(phase.geometry, contiguous, run, dtype, packed)
         choice = plan.choose(problem, algorithm, precision, exact)
         planned.append((phase.geometry, choice, phase.offset, phase.step, phase.select))
     call = PlannedCall(geometry, planned, x, result, residual, dtype, activation,
@@ -245,6 +245,8 @@ def _tile(choice, geometry, dtype):
     if choice.form == "grouped":
         return grouped_tile(dtype, geometry.in_channels // geometry.groups,
                             geometry.out_channels // geometry.groups)
+    if choice.form.endswith("bfloat16"):
+        return f"32x32 (pixels x channels), {choice.form}"
     rows, columns = dispatch.gemm_tiles(dtype)[-1]
     return f"{rows}x{columns} (pixels x channels)"
 
@@ -277,7 +279,7 @@ def _pixel_run(phase, arrays):
     return run
 
 
-def _problem(geometry, channels_contiguous, run, lanes, packed):
+def _problem(geometry, channels_contiguous, run, dtype, packed):
     def three(values, missing=1):
         return (missing,) * (3 - geometry.nd) + tuple(values)
 
@@ -294,6 +296,7 @@ def _problem(geometry, channels_contiguous, run, lanes, packed):
         out_size=three(geometry.out_size),
         channels_contiguous=channels_contiguous,
         run=run,
-        lanes=lanes,
+        lanes=dispatch.lanes(dtype),
         packed=packed,
+        tiles=dispatch.has_tiles(dtype),
     )

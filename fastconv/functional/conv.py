@@ -59,7 +59,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, l
         one.
     precision : {"highest", "high", "medium"}, optional
         Arithmetic; None is the current default (see `fastconv.set_precision`). "highest" excludes
-        Winograd.
+        Winograd; "medium" allows products of bfloat16, where the instruction set is "amx".
     activation : str or tuple, optional
         Applied last: "relu", "relu6", "leaky_relu", ("leaky_relu", slope), ("clip", low, high),
         "sigmoid", "tanh", "silu", "hardsigmoid" or "hardswish".

@@ -12,7 +12,7 @@ REGISTERS = {"baseline": (16, 16), "avx2": (32, 16), "avx512": (64, 32)}
 @pytest.mark.every_isa
 @pytest.mark.parametrize("dtype", ["float32", "float64", np.dtype(np.float32)])
 def test_registers(dtype):
-    vector_bytes, registers = REGISTERS[dispatch.isa()]
+    vector_bytes, registers = REGISTERS[dispatch.vector_isa()]
     lanes = vector_bytes // np.dtype(dtype).itemsize
     assert dispatch.lanes(dtype) == lanes
     for vectors, (rows, columns) in enumerate(dispatch.gemm_tiles(dtype), start=1):
@@ -29,7 +29,16 @@ def test_types_without_kernels(dtype):
 
 def test_levels():
     assert dispatch.isa() in dispatch.available_isas()
-    assert dispatch.available_isas() == dispatch.LEVELS[: len(dispatch.available_isas())]
+    vectors = [level for level in dispatch.available_isas() if level != "amx"]
+    assert tuple(vectors) == dispatch.LEVELS[: len(vectors)]
+    assert dispatch.vector_isa() in vectors
+    assert dispatch.vector_isa() == dispatch.isa() or dispatch.isa() == "amx"
+
+
+@pytest.mark.every_isa
+def test_tiles_are_for_float32_at_the_level_amx():
+    assert dispatch.has_tiles() == (dispatch.isa() == "amx")
+    assert not dispatch.has_tiles("float64")
 
 
 def test_facts_for_people():

@@ -9,6 +9,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections import defaultdict
 
 import pytest
@@ -208,3 +209,30 @@ def test_strips():
         held = [text for loop in loops for text in loop if "%zmm" in text]
         spills = [text for text in held if re.search(r"\(%r[sb]p", text)]
         assert size > 3 or not spills, f"{name}: {spills}"
+
+
+# Loads and products of a step on two by two tiles: each set of halves is loaded once.
+STEPS = {"three": (8, 12), "one": (4, 4)}
+PADDING = re.compile(r"(data16 |cs )*nop|xchg +%ax,%ax")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tiles are built for Linux")
+def test_steps_of_tiles():
+    found = {
+        name: [line for line in code if not PADDING.match(line[1])]  # which nothing leads to
+        for name, _, code in functions("three|one")
+    }
+    if not found:
+        pytest.skip("the extension was stripped: no kernel has a name in it")
+    for name, (most_loads, most_products) in STEPS.items():
+        counts = set()
+        for loop in inner_loops(found[name]):
+            assert not any(ON_THE_STACK.search(text) for text in loop), f"{name}: {loop}"
+            counts.add(tuple(sum(text.startswith(what) for text in loop)
+                             for what in ("tileloadd", "tdpbf16ps", "tile")))
+        halves = most_products // 4
+        steps = {(most_loads // 4 * (down + across), halves * down * across)
+                 for down in (1, 2) for across in (1, 2)}
+        assert {count[:2] for count in counts} == steps
+        # sums stay where they are: no tile is zeroed or stored in a step
+        assert all(loads == tiles for loads, _, tiles in counts)

@@ -417,10 +417,39 @@ def test_contestants_compute_the_same(name, layout, tmp_path):
     assert done == (["one_channel"] if name == "scipy" else everything)
 
 
+@pytest.mark.parametrize("name", [name for name, one in PEERS.items() if one.has_bfloat16])
+def test_peers_in_bfloat16(name, tmp_path):
+    """Where the processor does not multiply it, in float32."""
+    for library in (name, NEEDED.get(name, name)):
+        if importlib.util.find_spec(library) is None:
+            pytest.skip(f"needs {library}: pip install fastconv[bench]")
+    contestant = PEERS[name].at("medium")
+    assert contestant.options == {"precision": "medium"}
+    contest = tiny_contests(batch=2)[0]
+    contest.write(tmp_path, "NCHW")
+    with lanes.line_up({name: contestant}, threads=1) as (ready, _):
+        job = {**contest.job("NCHW"), **contestant.options}
+        answer = ready[0].ask(do="prepare", job=job, folder=str(tmp_path))
+        assert answer["error"] < 2e-2
+
+
 def test_pools_of_the_command():
     names = [contest.name for contest in pool_contests()]
     assert names == ["max_3x3_s2", "max_2x2_s2", "avg_3x3_s1"]
     assert pool_contests()[0].text == "8x64x112x112, max 3x3 s2 p1"
+
+
+def test_medium_is_raced_in_bfloat16(tmp_path, peers, capsys):
+    peers("steady", "absent")
+    steady = command.PEERS["steady"]
+    command.PEERS.update(steady=steady._replace(has_bfloat16=True), other=steady)
+    words = ("--shapes", "lenet", "--layer", "c3", "--peers", "--precision")
+    assert run_json(tmp_path, *words, "medium")[1]["bfloat16"] == ["steady"]
+    shown = capsys.readouterr().out
+    assert "steady 1.2.3 (bfloat16)" in shown and "other 1.2.3" in shown
+    assert "other 1.2.3 (bfloat16)" not in shown
+    assert run_json(tmp_path, *words, "high")[1]["bfloat16"] == []
+    assert "(bfloat16)" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

@@ -6,6 +6,7 @@
 #define FC_FAMILIES(X, ...) X(gemm, __VA_ARGS__) X(finish, __VA_ARGS__) X(direct, __VA_ARGS__) \
     X(winograd, __VA_ARGS__) X(elementwise, __VA_ARGS__) X(pool, __VA_ARGS__) \
     X(gradient, __VA_ARGS__) X(pool_gradient, __VA_ARGS__) X(sums, __VA_ARGS__) \
-    X(dots, __VA_ARGS__) X(filters, __VA_ARGS__) X(overlap, __VA_ARGS__)
+    X(dots, __VA_ARGS__) X(filters, __VA_ARGS__) X(overlap, __VA_ARGS__) \
+    X(halves, __VA_ARGS__)
 
 #endif

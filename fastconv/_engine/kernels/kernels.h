@@ -113,10 +113,12 @@ typedef struct {
 #include "families.h"
 #include "filters.h"
 #include "gradient.h"
+#include "halves.h"
 #include "overlap.h"
 #include "pool.h"
 #include "pool_gradient.h"
 #include "sums.h"
+#include "tiles.h"
 #include "winograd.h"
 
 typedef struct {
@@ -124,9 +126,11 @@ typedef struct {
 #define FC_MEMBER(family, ...) const fc_##family##_kernels *family;
     FC_FAMILIES(FC_MEMBER, )
 #undef FC_MEMBER
+    const fc_tiles_kernels *tiles; /* NULL but at the level amx, of float */
 } fc_kernels;
 
-/* level: 0 baseline, 1 avx2, 2 avx512; type: 0 float, 1 double; NULL where not built. */
-const fc_kernels *fc_kernels_for(int level, int type);
+/* level, of vectors: 0 baseline, 1 avx2, 2 avx512; tiles: whether it is the level amx, which adds
+ * them to any of these; type: 0 float, 1 double; NULL where not built. */
+const fc_kernels *fc_kernels_for(int level, int tiles, int type);
 
 #endif

@@ -9,6 +9,11 @@
         {#level, FC_FAMILIES(MEMBER, f32, level)},               \
         {#level, FC_FAMILIES(MEMBER, f64, level)},               \
     }
+#define LEVEL_WITH_TILES(level)                                                  \
+    {                                                                            \
+        {"amx", FC_FAMILIES(MEMBER, f32, level).tiles = &fc_tiles_f32_amx},      \
+        {"amx", FC_FAMILIES(MEMBER, f64, level)},                                \
+    }
 
 FC_FAMILIES(DECLARE, f32, baseline)
 FC_FAMILIES(DECLARE, f64, baseline)
@@ -27,8 +32,20 @@ static const fc_kernels table[][2] = {
 #endif
 };
 
-const fc_kernels *fc_kernels_for(int level, int type) {
+#ifdef FC_HAVE_AMX
+DECLARE(tiles, f32, amx)
+static const fc_kernels table_with_tiles[][2] = {
+    LEVEL_WITH_TILES(baseline),
+    LEVEL_WITH_TILES(avx2),
+    LEVEL_WITH_TILES(avx512),
+};
+#endif
+
+const fc_kernels *fc_kernels_for(int level, int tiles, int type) {
     const int levels = sizeof table / sizeof *table;
     if (level < 0 || level >= levels || type < 0 || type > 1) return NULL;
-    return &table[level][type];
+#ifdef FC_HAVE_AMX
+    if (tiles) return &table_with_tiles[level][type];
+#endif
+    return tiles ? NULL : &table[level][type];
 }

@@ -108,6 +108,7 @@ def measure(
         "algorithm": arguments.algorithm,
         "functional": arguments.functional,
     }
+    peers = {name: peer.at(how["precision"]) for name, peer in peers.items()}
     layers = []
     ours = (TRAINING_FASTCONV if arguments.training else FASTCONV)._replace(options=how)
     with lanes.line_up({OURS: ours, **peers}, threads) as (ready, missing):
@@ -132,6 +133,7 @@ def measure(
         "peers": {
             name: {"version": versions.get(name), "missing": missing.get(name)} for name in peers
         },
+        "bfloat16": [name for name, peer in peers.items() if "precision" in peer.options],
         "layers": layers,
         "totals": totals(layers),
         "groups": {

@@ -15,7 +15,8 @@ A job says "op" ("conv2d", "max_pool2d", "avg_pool2d"), "layout" and, with two n
 operation's settings; `arrays` holds x, and for conv2d weight (K, C/groups, R, S) and bias, float32.
 If "op" is "network", "model" is the path of an ONNX file and "inputs" says to which of its inputs
 each of `arrays` goes; the results come in the order of the file's outputs.
-fastconv's options are "precision", "algorithm" and "functional".
+fastconv's options are "precision", "algorithm" and "functional". A peer with a mode that multiplies
+bfloat16 is told "precision": "medium" where that is raced.
 
 With --training other modules race, training_*.py. There "conv2d" means forward and backward:
 `arrays` holds grad too, the result's gradient, and the results are y and the gradients of x,
@@ -41,6 +42,13 @@ class Contestant(NamedTuple):
     module: str
     layouts: tuple[str, ...]
     options: Mapping[str, Any] = {}
+    has_bfloat16: bool = False
+
+    def at(self, precision: str) -> Contestant:
+        """The contestant told of a precision, if it has another mode for it."""
+        if precision != "medium" or not self.has_bfloat16:
+            return self
+        return self._replace(options={**self.options, "precision": precision})
 
 
 def feeds(job: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,9 +58,9 @@ def feeds(job: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 FASTCONV = Contestant("fastconv.cli.race.with_fastconv", ("NCHW", "NHWC"))
 PEERS = {
-    "torch": Contestant("fastconv.cli.race.with_torch", ("NCHW", "NHWC")),
+    "torch": Contestant("fastconv.cli.race.with_torch", ("NCHW", "NHWC"), has_bfloat16=True),
     "onnxruntime": Contestant("fastconv.cli.race.with_onnxruntime", ("NCHW",)),
-    "openvino": Contestant("fastconv.cli.race.with_openvino", ("NCHW",)),
+    "openvino": Contestant("fastconv.cli.race.with_openvino", ("NCHW",), has_bfloat16=True),
     "ncnn": Contestant("fastconv.cli.race.with_ncnn", ("NCHW",)),
     "scipy": Contestant("fastconv.cli.race.with_scipy", ("NCHW", "NHWC")),
 }

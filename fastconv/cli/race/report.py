@@ -49,7 +49,9 @@ def _header(result: dict[str, Any]) -> list[str]:
     plural = "" if threads == 1 else "s"
     method = "" if result["algorithm"] == "auto" else f", algorithm {result['algorithm']}"
     versions = [
-        f"{name} {peer['version']}" for name, peer in result["peers"].items() if peer["version"]
+        f"{name} {peer['version']}" + (" (bfloat16)" if name in result["bfloat16"] else "")
+        for name, peer in result["peers"].items()
+        if peer["version"]
     ]
     return [
         f"fastconv {machine['version']} on {machine['cpu']}: {machine['isa']}, "

@@ -2,7 +2,8 @@
 
 The tensor is made of the array's own memory, once. NHWC arrays become channels-last tensors, and
 so are the weights then; the results are channels-last too. Eager PyTorch has no public way to
-pack weights for plain tensors: it arranges them in every call, as its users' models do.
+pack weights for plain tensors: it arranges them in every call, as its users' models do. With
+precision "medium" its convolutions of float32 may multiply bfloat16, where the processor does.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def prepare(job, arrays, threads):
         raise SitsOut("it reads no ONNX files")
     settings = dict(job)
     op, last = settings.pop("op"), settings.pop("layout") == "NHWC"
+    bfloat16 = settings.pop("precision", None) == "medium"
+    torch.backends.mkldnn.conv.fp32_precision = "bf16" if bfloat16 else "none"
     x = torch.from_numpy(arrays["x"])
     x = x.permute(0, 3, 1, 2) if last else x
     if op != "conv2d":

@@ -1,0 +1,6 @@
+from .op cimport Prepared, fc_conv, fc_view
+
+# Plan implicit GEMM of float32 by tiles, at the level amx: each product of floats is three of
+# bfloat16 with `low`, else one.
+cdef Prepared plan_amx(const fc_conv *conv, const fc_view *x, const fc_view *out,
+                       const fc_view *residual, bint low)

@@ -1,0 +1,202 @@
+"""One block of output pixels by tiles: the steps that a task of `amx` takes.
+
+    split_strip       the input that the block's taps see, as bfloat16 halves, zero-padded
+    point_at_result   where each pixel lies, for a result whose channels are contiguous
+    multiply          a panel's sums, chain after chain
+    finish            bias, residual, activation, and out into the result's strides
+
+A strip has its rows and columns sorted by phase: with stride 2 its even columns are one grid and its
+odd ones another, so that neighbouring outputs always see neighbouring pixels of a grid, and a tile
+is 16 pixels in a row whatever the stride. Per channel block:
+
+    [slice][row phase][column phase][row][column][32 channels]     high copy, then low copy
+
+Where rows are short, tiles run on from one output row into the next over the columns between them,
+whose sums nobody reads.
+"""
+
+from .arithmetic cimport ceil_div, clamp, index
+from .halves_kernels cimport fc_halves_split_args
+from .kernels cimport fc_finish_args
+from .op cimport fc_conv, fc_view
+from .tiles_kernels cimport FC_TILE_DEPTH, FC_TILE_PANEL, FC_TILE_PIXEL, FC_TILE_PIXELS
+from .tiles_kernels cimport FC_TILE_SUM_ROW, fc_tiles_args
+
+# A sum is built from chains of at most so many steps, each of which is one addition a product.
+cdef index CHAIN_STEPS = 64
+# Steps whose weights stay in L1 while all tiles of the block use them; twice as many without low
+# halves. Not measured: a guess from the sizes of the caches.
+cdef index PASS_STEPS = 8
+
+
+cdef inline char *address(const fc_view *view, const Task *t, index row) noexcept nogil:
+    """The block's first pixel of an output row."""
+    return view.data + t.image * view.batch + t.depth * view.space[0] \
+        + (t.row + row) * view.space[1] + t.column * view.space[2]
+
+
+cdef void split_row(const Task *t, const char *row, index phase, char *dst) noexcept nogil:
+    """Pixels of one column phase of an input row; NULL stands for a row of zeros."""
+    cdef const Blocking *b = t.b
+    cdef const Axis *axis = &b.across
+    cdef const fc_view *x = &t.call.x
+    # the grid's first entry is this input column, the next ones follow at the stride
+    cdef index column = t.column * axis.stride - axis.pad + phase * axis.dilation % axis.stride
+    cdef index end = ceil_div(max(0, b.conv.in_size[2] - column), axis.stride)
+    cdef fc_halves_split_args s
+    s.width = t.columns + axis.reach
+    s.first = clamp(ceil_div(max(0, -column), axis.stride), 0, s.width)
+    s.pixels = clamp(end, s.first, s.width) - s.first if row != NULL else 0
+    s.src = row + (column + s.first * axis.stride) * x.space[2]
+    s.src_pixel = axis.stride * x.space[2]
+    s.src_channel = x.channel
+    s.channels = b.group_in
+    s.dst = dst
+    s.block = b.block_bytes
+    s.low = b.low_at
+    b.kernels.halves.split(&s)
+
+
+cdef void split_strip(const Task *t) noexcept nogil:
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef const Axis *axis = &b.down
+    cdef const fc_view *x = &t.call.x
+    cdef index slice, depth, phase, entry, row, column_phase
+    cdef const char *source = x.data + t.image * x.batch + t.group * b.group_in * x.channel
+    cdef const char *line
+    cdef char *dst
+    for slice in range(c.kernel[0]):
+        depth = t.depth * c.stride[0] - c.pad[0] + slice * c.dilation[0]
+        for phase in range(axis.phases):
+            dst = t.workspace \
+                + (slice * b.slice + phase * b.across.phases * b.grid) * FC_TILE_PIXEL
+            row = t.row * axis.stride - axis.pad + phase * axis.dilation % axis.stride
+            for entry in range(t.rows + axis.reach):
+                line = NULL
+                if 0 <= depth < c.in_size[0] and 0 <= row < c.in_size[1]:
+                    line = source + depth * x.space[0] + row * x.space[1]
+                for column_phase in range(b.across.phases):
+                    split_row(t, line, column_phase, dst + column_phase * b.grid * FC_TILE_PIXEL)
+                row += axis.stride
+                dst += b.pitch * FC_TILE_PIXEL
+
+
+cdef inline const char *tile_at(const Task *t, index tile) noexcept nogil:
+    """The first pixel of a tile, as the first tap sees it."""
+    cdef const Blocking *b = t.b
+    cdef index tiles_of_row = b.line // FC_TILE_PIXELS, pixel = tile * FC_TILE_PIXELS
+    if b.by_rows:
+        pixel = tile // tiles_of_row * b.pitch + tile % tiles_of_row * FC_TILE_PIXELS
+    return t.workspace + pixel * FC_TILE_PIXEL
+
+
+cdef void multiply_pass(const Task *t, fc_tiles_args *g, index first_block, char *sums) noexcept nogil:
+    """Some steps of a panel over all tiles of the block."""
+    cdef const Blocking *b = t.b
+    cdef index tile = 0, i
+    while tile < t.tiles:
+        g.down = <int> min(2, t.tiles - tile)
+        for i in range(g.down):
+            g.a[i] = tile_at(t, tile + i) + first_block * b.block_bytes
+        g.c = sums + tile * FC_TILE_PIXELS * FC_TILE_SUM_ROW
+        if b.low:
+            b.kernels.tiles.three(g)
+        else:
+            b.kernels.tiles.one(g)
+        tile += 2
+
+
+cdef void multiply(const Task *t, index panel) noexcept nogil:
+    """All chains of a panel: sums[pixel of a tile][channel]."""
+    cdef const Blocking *b = t.b
+    cdef index most = PASS_STEPS if b.low else 2 * PASS_STEPS
+    cdef index step = 0, chain = 0
+    cdef char *sums = t.workspace + b.sums_at
+    cdef fc_tiles_args g
+    g.across = <int> panel_tiles(b, panel)
+    g.low = b.low_at
+    g.block = b.block_bytes
+    g.tap = tap_table(b)
+    g.taps = b.taps
+    g.b = t.call.packed + packed_panel_at(b, t.group, panel)
+    while step < b.steps:
+        chain = min(b.steps, step + CHAIN_STEPS)
+        if step:
+            sums = t.workspace + b.chain_at
+        g.accumulate = False
+        while step < chain:
+            g.steps = min(most, chain - step)
+            g.first_tap = step % b.taps
+            multiply_pass(t, &g, step // b.taps, sums)
+            g.accumulate = True
+            g.b += g.steps * g.across * step_bytes(b)
+            step += g.steps
+        if sums != t.workspace + b.sums_at:
+            b.kernels.halves.add(t.workspace + b.sums_at, sums,
+                                 t.tiles * FC_TILE_PIXELS * FC_TILE_PANEL)
+
+
+cdef void point_at_result(const Task *t) noexcept nogil:
+    cdef const fc_view *out = &t.call.out
+    cdef const fc_view *residual = &t.call.residual
+    cdef char **out_rows = <char **> (t.workspace + t.b.out_rows_at)
+    cdef const char **residual_rows = <const char **> (t.workspace + t.b.residual_rows_at)
+    cdef index row, column
+    for row in range(t.rows):
+        for column in range(t.columns):
+            out_rows[column] = address(out, t, row) + column * out.space[2]
+            if residual.data != NULL:
+                residual_rows[column] = address(residual, t, row) + column * residual.space[2]
+        out_rows += t.columns
+        residual_rows += t.columns
+
+
+cdef void finish_row(const Task *t, fc_finish_args *f, index row) noexcept nogil:
+    """One output row of a panel to a result of any strides."""
+    cdef const fc_view *out = &t.call.out
+    cdef const fc_view *residual = &t.call.residual
+    cdef index channel = f.row_offset // 4
+    f.out = address(out, t, row) + channel * out.channel
+    f.out_channel = out.channel
+    f.out_pixel = out.space[2]
+    f.residual = NULL
+    if residual.data != NULL:
+        f.residual = address(residual, t, row) + channel * residual.channel
+        f.residual_channel = residual.channel
+        f.residual_pixel = residual.space[2]
+    t.b.kernels.finish.planes(f)
+
+
+cdef bint touching_rows(const Task *t, const fc_view *view) noexcept nogil:
+    """Whether an array's rows follow each other as the sums do."""
+    return view.data == NULL or view.space[1] == t.columns * view.space[2]
+
+
+cdef void finish(const Task *t, index panel) noexcept nogil:
+    cdef const Blocking *b = t.b
+    cdef index channel = t.group * b.group_out + panel * FC_TILE_PANEL, row = 0, step = 1
+    cdef fc_finish_args f
+    f.sum_row = FC_TILE_SUM_ROW
+    f.channels = min(FC_TILE_PANEL, b.group_out - panel * FC_TILE_PANEL)
+    f.epilogue.bias = t.call.bias + channel * 4 if t.call.bias != NULL else NULL
+    f.epilogue.activation = b.conv.activation
+    f.epilogue.alpha = b.conv.alpha
+    f.epilogue.beta = b.conv.beta
+    f.row_offset = f.residual_row_offset = channel * 4
+    if b.line == t.columns and (b.rows_out or (touching_rows(t, &t.call.out)
+                                               and touching_rows(t, &t.call.residual))):
+        step = t.rows       # all rows are one
+    f.pixels = step * t.columns
+    while row < t.rows:
+        f.sums = t.workspace + b.sums_at + row * b.line * FC_TILE_SUM_ROW
+        if b.rows_out:
+            f.out_rows = <char **> (t.workspace + b.out_rows_at) + row * t.columns
+            f.residual_rows = NULL
+            if t.call.residual.data != NULL:
+                f.residual_rows = \
+                    <const char **> (t.workspace + b.residual_rows_at) + row * t.columns
+            b.kernels.finish.rows(&f)
+        else:
+            finish_row(t, &f, row)
+        row += step
