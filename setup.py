@@ -30,6 +30,14 @@ COMMON_FLAGS = [
 ]
 # Python's own flags may hold -fwrapv, which costs the register tiles a register.
 KERNEL_FLAGS = COMMON_FLAGS + ["-fno-wrapv", "-Wall", "-Wextra"]
+# Drivers that no small convolution or pool goes through: two of GCC's passes take a third of its
+# time on Cython's long functions, and a call is some tenths of a microsecond quicker for them.
+SELDOM = {
+    "channel_sums", "depthwise_gradient", "dispatch", "elementwise", "filters", "filters_running",
+    "filters_windows", "gradient", "input_gradient", "overlap_gradient", "planes_product",
+    "pool_gradient", "resample", "weight_gradient", "weight_gradient_roles",
+}
+SELDOM_FLAGS = ["-O2", "-fno-gcse", "-fno-tree-pre"]
 LEVEL_FLAGS = {"baseline": []}
 if IS_X86:
     LEVEL_FLAGS["avx2"] = ["-mavx2", "-mfma"]
@@ -40,6 +48,8 @@ if IS_X86:
 # The families of kernels/amx: beside any level of vectors, and compiled for none of them.
 AMX_FLAGS = ["-mamx-tile", "-mamx-bf16"]
 ELEMENT_BITS = (32, 64)
+# The longest to compile first, so that no processor waits for one of them in the end.
+LONGEST_FIRST = ("direct", "winograd", "pool")
 # Long formulas that stand in several inlined copies must round alike in each of them: where the
 # compiler may choose which product of a sum to fuse, it chooses differently from copy to copy.
 FAMILY_FLAGS = {
@@ -63,8 +73,11 @@ class BuildEngine(build_ext):
             )
         self.parallel = self.parallel or os.cpu_count()
         openmp = self.openmp_flags()
+        seldom = SELDOM_FLAGS if self.links(SELDOM_FLAGS) else []
         for extension in self.extensions:
             extension.extra_compile_args += COMMON_FLAGS
+            if extension.name.rpartition(".")[2] in SELDOM:
+                extension.extra_compile_args += seldom
             if extension.name == LINKED_WITH_OPENMP and openmp:
                 extension.extra_compile_args += openmp
                 extension.extra_link_args += openmp
@@ -77,20 +90,22 @@ class BuildEngine(build_ext):
     def kernel_objects(self):
         """Compile every kernel source for every level and element type, on all processors."""
         generated = self.generated_headers()
-        families = sorted(p for p in KERNELS.glob("*.c") if p.name != "registry.c")
+        families = sorted(
+            (p for p in KERNELS.glob("*.c") if p.name != "registry.c"),
+            key=lambda p: (p.stem not in LONGEST_FIRST, p.stem),
+        )
         have = [("FC_HAVE_X86", None)] * IS_X86 + [("FC_HAVE_AMX", None)] * HAS_AMX
         jobs = [(KERNELS / "registry.c", "", have, [])]
+        for source in families:
+            for level, flags in LEVEL_FLAGS.items():
+                for bits in ELEMENT_BITS:
+                    macros = [("FC_LEVEL", level), ("FC_DTYPE", str(bits))]
+                    flags_here = flags + FAMILY_FLAGS.get(source.stem, [])
+                    jobs.append((source, f"{level}-{bits}", macros, flags_here))
         if HAS_AMX:
             macros = [("FC_LEVEL", "amx"), ("FC_DTYPE", "32")]
             jobs += [(source, "amx-32", macros, AMX_FLAGS)
                      for source in sorted(KERNELS.glob("amx/*.c"))]
-        for level, flags in LEVEL_FLAGS.items():
-            for bits in ELEMENT_BITS:
-                macros = [("FC_LEVEL", level), ("FC_DTYPE", str(bits))]
-                jobs += [
-                    (source, f"{level}-{bits}", macros, flags + FAMILY_FLAGS.get(source.stem, []))
-                    for source in families
-                ]
 
         def compile_one(job):
             source, folder, macros, flags = job
@@ -117,20 +132,26 @@ class BuildEngine(build_ext):
     def openmp_flags(self):
         """The flag that compiles and links an OpenMP program here, or none with a note."""
         program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+        if self.links(["-fopenmp"], program):
+            return ["-fopenmp"]
+        print("fastconv: this compiler has no OpenMP; building for one thread")
+        return []
+
+    def links(self, flags, program="int main(void) { return 0; }\n"):
+        """Whether the compiler makes a program with these flags."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.c")
             source.write_text(program)
             try:
                 objects = self.compiler.compile(
-                    [str(source)], output_dir=folder, extra_postargs=["-fopenmp"]
+                    [str(source)], output_dir=folder, extra_postargs=flags
                 )
                 self.compiler.link_executable(
-                    objects, str(Path(folder, "probe")), extra_postargs=["-fopenmp"]
+                    objects, str(Path(folder, "probe")), extra_postargs=flags
                 )
             except Exception:
-                print("fastconv: this compiler has no OpenMP; building for one thread")
-                return []
-        return ["-fopenmp"]
+                return False
+        return True
 
 
 def extensions():

@@ -10,6 +10,7 @@ cdef struct Axes:
 
 cdef Axes axes_of(geometry, bint plane=*) except *
 cdef fc_view view_of(tuple strides, Axes axes, Py_ssize_t element) except *
+cdef tuple contiguous_strides(tuple shape, Py_ssize_t element)
 cdef bint readable(array) noexcept
 cdef bint exact_integers(tuple arguments) noexcept
 cdef int raise_for(int code) except -1

@@ -39,6 +39,15 @@ cdef fc_view view_of(tuple strides, Axes axes, Py_ssize_t element) except *:
     return view
 
 
+cdef tuple contiguous_strides(tuple shape, Py_ssize_t element):
+    """Strides of a C-contiguous array of elements of so many bytes."""
+    cdef list strides = []
+    for size in reversed(shape):
+        strides.append(element)
+        element *= max(size, 1)
+    return tuple(reversed(strides))
+
+
 cdef bint readable(array) noexcept:
     """Whether the engine can read an array's memory: aligned, this machine's byte order."""
     return type(array) is cnp.ndarray and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray> array)

@@ -2,8 +2,9 @@ from typing import Any
 
 import numpy as np
 
-class DepthwiseGradient:
-    pays: bool
+from .planned_gradient import PlannedGradient
+
+class DepthwiseGradient(PlannedGradient):
     def __init__(
         self,
         geometry: Any,

@@ -17,13 +17,11 @@ from libc.string cimport memset
 
 from . cimport threads
 from .arithmetic cimport ceil_div, clamp, index, round_up
-from .arrays cimport Axes, axes_of, raise_for, view_of
-from .conv cimport conv_of
 from .dispatch cimport kernels
 from .dots_kernels cimport fc_taps_args
 from .kernels cimport fc_kernels
-from .memory cimport Buffer, borrow_workspace, empty_array, return_workspace
-from .op cimport Prepared, fc_conv, fc_view, new_blocking
+from .op cimport fc_conv, fc_view
+from .planned_gradient cimport PlannedGradient, fc_gradient_call
 
 cnp.import_array()
 
@@ -43,7 +41,7 @@ cdef struct Depthwise:
     index taps, vectors         # of a window, and of all channels
     index lines, parts          # of dy, and into how many ranges they are dealt
     index inside, end           # columns whose taps all fall inside x
-    index part_bytes
+    index part_bytes            # of sums [vector of channels][tap][lane]
 
 
 cdef void plan_depthwise(Depthwise *b, const fc_conv *conv) noexcept:
@@ -69,16 +67,9 @@ cdef double operations(const Depthwise *b) noexcept nogil:
 
 # ---------------------------------------------------------------- tasks
 
-cdef struct Operands:
-    const Depthwise *b
-    fc_view x
-    fc_view dy
-    char *sums                  # [part][vector of channels][tap][lane]
-    char *dw                    # contiguous (C, taps)
-
-
 cdef struct Line:
-    const Operands *o
+    const Depthwise *b
+    const fc_gradient_call *call
     index image, row            # of dy
     index first_row, end_row    # rows of taps that fall inside x
     index vector
@@ -88,10 +79,10 @@ cdef struct Line:
 cdef void add_pixels(const Line *t, index column, index count, index first_row, index end_row,
                      index first_tap, index end_tap) noexcept nogil:
     """Products of some pixels of a line with rows of taps, of each row the same ones."""
-    cdef const Depthwise *b = t.o.b
+    cdef const Depthwise *b = t.b
     cdef const fc_conv *c = &b.conv
-    cdef const fc_view *x = &t.o.x
-    cdef const fc_view *dy = &t.o.dy
+    cdef const fc_view *x = &t.call.source
+    cdef const fc_view *dy = &t.call.dy
     cdef const char *pointers[MOST_TAPS]
     cdef index lanes = b.kernels.gemm.lanes, channel = t.vector * lanes * b.element
     cdef index row, tap, n = 0
@@ -117,7 +108,7 @@ cdef void add_pixels(const Line *t, index column, index count, index first_row, 
 
 cdef void add_edge(const Line *t, index column, index end) noexcept nogil:
     """Pixels of which some taps fall beside x: each row of taps for itself."""
-    cdef const fc_conv *c = &t.o.b.conv
+    cdef const fc_conv *c = &t.b.conv
     cdef index at, first, last, row
     for column in range(column, end):
         at = column * c.stride[2] - c.pad[2]
@@ -130,7 +121,7 @@ cdef void add_edge(const Line *t, index column, index end) noexcept nogil:
 
 cdef void add_line(Line *t) noexcept nogil:
     """A line of dy, one vector of channels."""
-    cdef const Depthwise *b = t.o.b
+    cdef const Depthwise *b = t.b
     cdef const fc_conv *c = &b.conv
     cdef index column = b.inside, count
     add_edge(t, 0, b.inside)
@@ -142,13 +133,14 @@ cdef void add_line(Line *t) noexcept nogil:
 
 
 cdef int part_task(void *context, index part, int thread) noexcept nogil:
-    cdef const Operands *o = <const Operands *> context
-    cdef const Depthwise *b = o.b
+    cdef const fc_gradient_call *call = <const fc_gradient_call *> context
+    cdef const Depthwise *b = <const Depthwise *> call.blocking
     cdef const fc_conv *c = &b.conv
     cdef index line, at, vector_bytes = b.part_bytes // b.vectors
-    cdef char *sums = o.sums + part * b.part_bytes
+    cdef char *sums = call.shared + part * b.part_bytes
     cdef Line t
-    t.o = o
+    t.b = b
+    t.call = call
     memset(sums, 0, b.part_bytes)
     for line in range(b.lines * part // b.parts, b.lines * (part + 1) // b.parts):
         t.image = line // c.out_size[1]
@@ -169,15 +161,14 @@ ctypedef fused real:
     double
 
 
-cdef void combine(const Operands *o, real *dw) noexcept nogil:
-    """The parts' sums, in order, as weights."""
-    cdef const Depthwise *b = o.b
+cdef void combine(const Depthwise *b, const char *parts, real *dw) noexcept nogil:
+    """The parts' sums, in order, as contiguous weights (C, taps)."""
     cdef index lanes = b.kernels.gemm.lanes, channel, tap, part
     cdef const real *sums
     cdef real total
     for channel in range(b.conv.out_channels):
         for tap in range(b.taps):
-            sums = <const real *> o.sums + (channel // lanes * b.taps + tap) * lanes \
+            sums = <const real *> parts + (channel // lanes * b.taps + tap) * lanes \
                 + channel % lanes
             total = sums[0]
             for part in range(1, b.parts):
@@ -186,73 +177,40 @@ cdef void combine(const Operands *o, real *dw) noexcept nogil:
             dw += 1
 
 
+cdef int reduce(const fc_gradient_call *call) noexcept nogil:
+    cdef const Depthwise *b = <const Depthwise *> call.blocking
+    cdef int code = threads.run(part_task, <void *> call, b.parts, operations(b),
+                                b.conv.flush_denormals, call.threads)
+    if b.conv.type:
+        combine(b, call.shared, <double *> call.result.data)
+    else:
+        combine(b, call.shared, <float *> call.result.data)
+    return code
+
+
 # ---------------------------------------------------------------- arrays
 
-cdef class DepthwiseGradient:
+cdef class DepthwiseGradient(PlannedGradient):
     """The planned gradient of one signature with respect to the weights; see `WeightGradient`.
 
-    Parameters
-    ----------
-    geometry : ConvGeometry
-        Of the convolution whose weights are meant.
-    x, dy : ndarray
-        Its input and the gradient of its result, with the signature's strides; nothing but these
-        is looked at.
-    dtype : numpy.dtype
-        float32 or float64.
-    flush_denormals : bool
-
-    Attributes
-    ----------
-    pays : bool
-        Whether the signature is one of a depthwise convolution with channels side by side; if not,
-        `run` must not be called.
+    It pays for any depthwise convolution with channels side by side.
     """
 
-    cdef Prepared op
-    cdef fc_view x, dy
-    cdef object dtype
-    cdef tuple shape
-    cdef readonly bint pays
-
     def __init__(self, geometry, x, dy, dtype, bint flush_denormals):
-        self.dtype = dtype
         self.pays = not geometry.plane and geometry.nd < 3 and geometry.batch > 0 \
             and geometry.groups == geometry.in_channels == geometry.out_channels > 1 \
             and min(*geometry.out_size, *geometry.kernel_size) > 0
         if not self.pays:
             return
-        cdef Axes axes = axes_of(geometry)
-        cdef fc_conv conv = conv_of(geometry, dtype.itemsize == 8, flush_denormals)
-        self.x = view_of(x.strides, axes, dtype.itemsize)
-        self.dy = view_of(dy.strides, axes, dtype.itemsize)
-        self.pays = self.x.channel == self.dy.channel == dtype.itemsize \
-            and conv.kernel[1] * conv.kernel[2] <= MOST_TAPS
+        cdef fc_conv conv = self.begin(geometry, dy, dtype, flush_denormals)
+        cdef Depthwise *b = <Depthwise *> self.blocking(sizeof(Depthwise))
+        plan_depthwise(b, &conv)
+        self.call.source = self.view(x)
         self.shape = (geometry.out_channels, 1, *geometry.kernel_size)
-        self.op = Prepared.__new__(Prepared)
-        plan_depthwise(<Depthwise *> new_blocking(self.op, sizeof(Depthwise)), &conv)
+        self.pays = self.call.source.channel == self.call.dy.channel == dtype.itemsize \
+            and b.taps <= MOST_TAPS
+        self.shared_bytes = b.parts * b.part_bytes
 
     def run(self, cnp.ndarray x, cnp.ndarray dy):
         """Return the gradient; both arrays have the signature's shapes, strides and dtype."""
-        cdef cnp.ndarray dw = empty_array(self.shape, self.dtype)
-        cdef const Depthwise *b = <const Depthwise *> self.op.blocking
-        cdef Operands o
-        cdef Buffer sums = borrow_workspace(b.parts * b.part_bytes)
-        cdef int code
-        o.b = b
-        o.x = self.x
-        o.x.data = <char *> cnp.PyArray_DATA(x)
-        o.dy = self.dy
-        o.dy.data = <char *> cnp.PyArray_DATA(dy)
-        o.sums = sums.data
-        o.dw = <char *> cnp.PyArray_DATA(dw)
-        with nogil:
-            code = threads.run(part_task, &o, b.parts, operations(b), b.conv.flush_denormals,
-                               threads.maximum())
-            if b.conv.type:
-                combine(&o, <double *> o.dw)
-            else:
-                combine(&o, <float *> o.dw)
-        return_workspace(sums)
-        raise_for(code)
-        return dw
+        return self.compute(reduce, x, dy)

@@ -1,23 +1,24 @@
 """Elementwise operations and reductions along one axis, on arrays of any strides.
 
 Arguments arrive checked: x any real array, dtype float32 or float64, out None or an array that
-fits. Every operation fills in its kernel's arguments and walks x and out in blocks (grid.pyx).
+fits. Every operation fills in its kernel's arguments (elementwise_frame.pyx) and walks x and out in
+blocks (grid.pyx).
 """
 
 import numpy as np
 
 cimport numpy as cnp
-from libc.stddef cimport ptrdiff_t
 
-from . cimport dispatch, memory, threads
+from . cimport memory
 from .arithmetic cimport ceil_div
+from .elementwise_frame cimport Frame, begin, carry_out
 from .elementwise_kernels cimport (
-    FC_ADD, FC_DIV, FC_LRN_LINES, FC_MUL, FC_SUB, fc_binary_args, fc_elementwise_kernels,
-    fc_lrn_args, fc_map_args, fc_softmax_args,
+    FC_ADD, FC_DIV, FC_LRN_LINES, FC_MUL, FC_SUB, fc_binary_args, fc_lrn_args, fc_map_args,
+    fc_softmax_args,
 )
 from .grid cimport (
-    BLOCK_ELEMENTS, TRANSPOSED_COLS, Axis, Cut, Place, Walk, bring_contiguous_axis_in, build_grid,
-    cut_grid, cut_lines, deliver, lines_in_lanes, moved, prepare, run_walk, table_data, walk_blocks,
+    BLOCK_ELEMENTS, TRANSPOSED_COLS, Axis, Cut, Place, bring_contiguous_axis_in, build_grid,
+    cut_grid, cut_lines, deliver, lines_in_lanes, moved, prepare, table_data,
 )
 from .program cimport Recorded, listening
 from .conv import ACTIVATION_CODES
@@ -38,26 +39,9 @@ def empty(shape, dtype):
 
 # --- map: activations, affine maps per channel -------------------------------------------------
 
-cdef struct MapContext:
-    fc_map_args args              # pointers to the first element
-    const fc_elementwise_kernels *kernels
-
-# What a program copies and runs; walk.context is set anew there.
-cdef struct MapFrame:
-    Walk walk
-    MapContext context
-    double work
-
-
-cdef int run_map_frame(void *raw, char *workspace, int most) noexcept nogil:
-    cdef MapFrame *frame = <MapFrame *> raw
-    frame.walk.context = &frame.context
-    return walk_blocks(&frame.walk, frame.work, most)
-
-
 cdef void map_block(void *context, const Place *place, int thread) noexcept nogil:
-    cdef MapContext *map = <MapContext *> context
-    cdef fc_map_args args = map.args
+    cdef const Frame *frame = <const Frame *> context
+    cdef fc_map_args args = frame.args.map
     args.x += place.x
     args.out += place.out
     args.center = moved(args.center, place.channel)
@@ -66,7 +50,7 @@ cdef void map_block(void *context, const Place *place, int thread) noexcept nogi
     args.slope = moved(args.slope, place.channel)
     args.rows = place.rows
     args.cols = place.cols
-    map.kernels.map(&args)
+    frame.kernels.map(&args)
 
 
 def map(cnp.ndarray x, cnp.dtype dtype, out=None, *, int channel_axis=-1, center=None, scale=None,
@@ -108,7 +92,8 @@ def copy(cnp.ndarray x, cnp.ndarray out):
 cdef int run_map(cnp.ndarray x, cnp.ndarray out, int channel_axis, tuple tables, int activation,
                  double alpha, double beta, double work_per_element, bint moving) except -1:
     """The walk of `map`; tables are center, scale, shift and slope."""
-    cdef MapFrame frame
+    cdef Frame frame
+    cdef fc_map_args *args = &frame.args.map
     cdef Cut *cut = &frame.walk.cut
     cdef Axis *row
     cdef Axis *col
@@ -116,12 +101,12 @@ cdef int run_map(cnp.ndarray x, cnp.ndarray out, int channel_axis, tuple tables,
     cdef Py_ssize_t element = cnp.PyArray_ITEMSIZE(x), cols
     if not cnp.PyArray_SIZE(x):
         return 0
-    frame.context.kernels = dispatch.kernels(element == 8).elementwise
+    begin(&frame, element)
     build_grid(&cut.grid, x, None, out, -1, channel_axis)
     bring_contiguous_axis_in(&cut.grid, element)
     row = &cut.grid.axis[cut.grid.count - 2]
     col = &cut.grid.axis[cut.grid.count - 1]
-    frame.context.args = fc_map_args(
+    args[0] = fc_map_args(
         x=<const char *> cnp.PyArray_DATA(x), x_row=row.x, x_col=col.x,
         out=<char *> cnp.PyArray_DATA(out), out_row=row.out, out_col=col.out,
         rows=0, cols=0,
@@ -133,19 +118,15 @@ cdef int run_map(cnp.ndarray x, cnp.ndarray out, int channel_axis, tuple tables,
     cols = min(cols, col.size)
     cut_grid(cut, BLOCK_ELEMENTS // cols, cols, 1)
     frame.walk.kernel = map_block
-    frame.walk.context = &frame.context
     frame.work = <double> cnp.PyArray_SIZE(x) * (8 * element + work_per_element)
-    with nogil:
-        run_walk(&frame.walk, frame.work, threads.maximum())
-    if listening() is not None:
-        step = listening().record(run_map_frame, &frame, sizeof(frame),
-                                  tables[3:] if moving else tables)
-        step.moves(&frame, &frame.context.args.x, False)
-        step.moves(&frame, &frame.context.args.out, True)
+    step = carry_out(&frame, tables[3:] if moving else tables)
+    if step is not None:
+        step.moves(&frame, &args.x, False)
+        step.moves(&frame, &args.out, True)
         if moving:
-            step.moves(&frame, &frame.context.args.center, False)
-            step.moves(&frame, &frame.context.args.scale, False)
-            step.moves(&frame, &frame.context.args.shift, False)
+            step.moves(&frame, &args.center, False)
+            step.moves(&frame, &args.scale, False)
+            step.moves(&frame, &args.shift, False)
     return 0
 
 
@@ -153,31 +134,16 @@ cdef int run_map(cnp.ndarray x, cnp.ndarray out, int channel_axis, tuple tables,
 
 BINARY_OPS = {"Add": FC_ADD, "Sub": FC_SUB, "Mul": FC_MUL, "Div": FC_DIV}
 
-cdef struct BinaryContext:
-    fc_binary_args args           # pointers to the first element
-    const fc_elementwise_kernels *kernels
-
-cdef struct BinaryFrame:
-    Walk walk
-    BinaryContext context
-    double work
-
-
-cdef int run_binary_frame(void *raw, char *workspace, int most) noexcept nogil:
-    cdef BinaryFrame *frame = <BinaryFrame *> raw
-    frame.walk.context = &frame.context
-    return walk_blocks(&frame.walk, frame.work, most)
-
 
 cdef void binary_block(void *context, const Place *place, int thread) noexcept nogil:
-    cdef BinaryContext *binary = <BinaryContext *> context
-    cdef fc_binary_args args = binary.args
+    cdef const Frame *frame = <const Frame *> context
+    cdef fc_binary_args args = frame.args.binary
     args.x += place.x
     args.y += place.grad
     args.out += place.out
     args.rows = place.rows
     args.cols = place.cols
-    binary.kernels.binary(&args)
+    frame.kernels.binary(&args)
 
 
 def binary(str op, cnp.ndarray x, cnp.ndarray y, cnp.ndarray out):
@@ -191,20 +157,20 @@ def binary(str op, cnp.ndarray x, cnp.ndarray y, cnp.ndarray out):
         Of one shape and dtype, float32 or float64, aligned; x and y may be broadcast views. `out`
         shares no memory with them.
     """
-    cdef BinaryFrame frame
+    cdef Frame frame
+    cdef fc_binary_args *args = &frame.args.binary
     cdef Cut *cut = &frame.walk.cut
     cdef Axis *row
     cdef Axis *col
     cdef Recorded step
     cdef Py_ssize_t cols
-    cdef bint wide = cnp.PyArray_ITEMSIZE(x) == 8
     if not cnp.PyArray_SIZE(x):
         return out
-    frame.context.kernels = dispatch.kernels(wide).elementwise
+    begin(&frame, cnp.PyArray_ITEMSIZE(x))
     build_grid(&cut.grid, x, y, out, -1, -1)
     row = &cut.grid.axis[cut.grid.count - 2]
     col = &cut.grid.axis[cut.grid.count - 1]
-    frame.context.args = fc_binary_args(
+    args[0] = fc_binary_args(
         x=<const char *> cnp.PyArray_DATA(x), x_row=row.x, x_col=col.x,
         y=<const char *> cnp.PyArray_DATA(y), y_row=row.grad, y_col=col.grad,
         out=<char *> cnp.PyArray_DATA(out), out_row=row.out, out_col=col.out,
@@ -213,154 +179,110 @@ def binary(str op, cnp.ndarray x, cnp.ndarray y, cnp.ndarray out):
     cols = min(<Py_ssize_t> BLOCK_ELEMENTS, col.size)
     cut_grid(cut, BLOCK_ELEMENTS // cols, cols, 1)
     frame.walk.kernel = binary_block
-    frame.walk.context = &frame.context
     frame.work = <double> cnp.PyArray_SIZE(x) * 12 * cnp.PyArray_ITEMSIZE(x)
-    with nogil:
-        run_walk(&frame.walk, frame.work, threads.maximum())
-    if listening() is not None:
-        step = listening().record(run_binary_frame, &frame, sizeof(frame), ())
-        step.moves(&frame, &frame.context.args.x, False)
-        step.moves(&frame, &frame.context.args.y, False)
-        step.moves(&frame, &frame.context.args.out, True)
+    step = carry_out(&frame, ())
+    if step is not None:
+        step.moves(&frame, &args.x, False)
+        step.moves(&frame, &args.y, False)
+        step.moves(&frame, &args.out, True)
     return out
 
 
 # --- Reductions along one axis -----------------------------------------------------------------
 
-cdef struct SoftmaxContext:
-    fc_softmax_args args
-    void (*kernel)(const fc_softmax_args *) noexcept nogil
-
-cdef struct SoftmaxFrame:
-    Walk walk
-    SoftmaxContext context
-    double work
-
-
-cdef int run_softmax_frame(void *raw, char *workspace, int most) noexcept nogil:
-    cdef SoftmaxFrame *frame = <SoftmaxFrame *> raw
-    frame.walk.context = &frame.context
-    return walk_blocks(&frame.walk, frame.work, most)
-
-
 cdef void softmax_block(void *context, const Place *place, int thread) noexcept nogil:
-    cdef SoftmaxContext *softmax = <SoftmaxContext *> context
-    cdef fc_softmax_args args = softmax.args
+    cdef const Frame *frame = <const Frame *> context
+    cdef fc_softmax_args args = frame.args.softmax
     args.x += place.x
     args.out += place.out
     args.lines = place.cols
-    softmax.kernel(&args)
+    if frame.across:
+        frame.kernels.softmax_across(&args)
+    else:
+        frame.kernels.softmax_along(&args)
 
 
 def softmax(cnp.ndarray x, cnp.dtype dtype, int axis, bint logarithm, out=None):
     """softmax or log-softmax along `axis` (0 <= axis < x.ndim); out may be x."""
-    cdef SoftmaxFrame frame
+    cdef Frame frame
+    cdef fc_softmax_args *args = &frame.args.softmax
     cdef Cut *cut = &frame.walk.cut
     cdef Recorded step
     cdef cnp.ndarray source, target
-    cdef const fc_elementwise_kernels *kernels = dispatch.kernels(dtype.itemsize == 8).elementwise
     cdef Axis *line
     cdef Py_ssize_t length = cnp.PyArray_DIM(x, axis)
-    cdef bint across
     source, target = prepare(x, dtype, out, True)
-    if cnp.PyArray_SIZE(source):
-        build_grid(&cut.grid, source, None, target, axis, -1)
-        line = &cut.grid.axis[cut.grid.count - 1]
-        frame.context.args = fc_softmax_args(
-            x=<const char *> cnp.PyArray_DATA(source), x_step=cnp.PyArray_STRIDE(source, axis),
-            x_line=line.x,
-            out=<char *> cnp.PyArray_DATA(target), out_step=cnp.PyArray_STRIDE(target, axis),
-            out_line=line.out,
-            length=length, lines=0, logarithm=logarithm,
-        )
-        across = lines_in_lanes(cut, frame.context.args.x_step, length, dtype.itemsize)
-        frame.context.kernel = kernels.softmax_across if across else kernels.softmax_along
-        cut_lines(cut, length, across, kernels.lanes)
-        frame.walk.kernel = softmax_block
-        frame.walk.context = &frame.context
-        frame.work = <double> cnp.PyArray_SIZE(source) * (8 * dtype.itemsize + EXP_WORK)
-        with nogil:
-            run_walk(&frame.walk, frame.work, threads.maximum())
-        if listening() is not None:
-            step = listening().record(run_softmax_frame, &frame, sizeof(frame), ())
-            step.moves(&frame, &frame.context.args.x, False)
-            step.moves(&frame, &frame.context.args.out, True)
+    if not cnp.PyArray_SIZE(source):
+        return deliver(target, out)
+    begin(&frame, dtype.itemsize)
+    build_grid(&cut.grid, source, None, target, axis, -1)
+    line = &cut.grid.axis[cut.grid.count - 1]
+    args[0] = fc_softmax_args(
+        x=<const char *> cnp.PyArray_DATA(source), x_step=cnp.PyArray_STRIDE(source, axis),
+        x_line=line.x,
+        out=<char *> cnp.PyArray_DATA(target), out_step=cnp.PyArray_STRIDE(target, axis),
+        out_line=line.out,
+        length=length, lines=0, logarithm=logarithm,
+    )
+    frame.across = lines_in_lanes(cut, args.x_step, length, dtype.itemsize)
+    cut_lines(cut, length, frame.across, frame.kernels.lanes)
+    frame.walk.kernel = softmax_block
+    frame.work = <double> cnp.PyArray_SIZE(source) * (8 * dtype.itemsize + EXP_WORK)
+    step = carry_out(&frame, ())
+    if step is not None:
+        step.moves(&frame, &args.x, False)
+        step.moves(&frame, &args.out, True)
     return deliver(target, out)
 
 
-cdef struct LrnContext:
-    fc_lrn_args args
-    void (*kernel)(const fc_lrn_args *) noexcept nogil
-
-cdef struct LrnFrame:
-    Walk walk
-    LrnContext context
-    double work
-
-
-cdef int run_lrn_frame(void *raw, char *workspace, int most) noexcept nogil:
-    cdef LrnFrame *frame = <LrnFrame *> raw
-    frame.walk.context = &frame.context
-    frame.context.args.scratch = workspace
-    return walk_blocks(&frame.walk, frame.work, most)
-
-
 cdef void lrn_block(void *context, const Place *place, int thread) noexcept nogil:
-    cdef LrnContext *lrn = <LrnContext *> context
-    cdef fc_lrn_args args = lrn.args
+    cdef const Frame *frame = <const Frame *> context
+    cdef fc_lrn_args args = frame.args.lrn
     args.x += place.x
     args.out += place.out
     args.lines = place.cols
-    args.scratch += thread * FC_LRN_LINES * args.scratch_line
-    lrn.kernel(&args)
+    args.scratch = frame.workspace + thread * frame.workspace_bytes
+    if frame.across:
+        frame.kernels.lrn_across(&args)
+    else:
+        frame.kernels.lrn_along(&args)
 
 
 def local_response_norm(cnp.ndarray x, cnp.dtype dtype, int axis, Py_ssize_t size, double alpha,
                         double beta, double k, out=None):
     """x / (k + alpha / size * sum of x^2 over `size` channels)^beta, channels along `axis`."""
-    cdef LrnFrame frame
+    cdef Frame frame
+    cdef fc_lrn_args *args = &frame.args.lrn
     cdef Cut *cut = &frame.walk.cut
     cdef Recorded step
     cdef cnp.ndarray source, target
-    cdef memory.Buffer scratch
-    cdef const fc_elementwise_kernels *kernels = dispatch.kernels(dtype.itemsize == 8).elementwise
     cdef Axis *line
     cdef Py_ssize_t length = cnp.PyArray_DIM(x, axis), before, after, scratch_line
-    cdef int most
-    cdef bint across
     source, target = prepare(x, dtype, out, False)
-    if cnp.PyArray_SIZE(source):
-        build_grid(&cut.grid, source, None, target, axis, -1)
-        line = &cut.grid.axis[cut.grid.count - 1]
-        # Windows need not reach further than the channels do.
-        before, after = min(size // 2, length - 1), min((size - 1) // 2, length - 1)
-        scratch_line = ceil_div(
-            (before + after + length + kernels.lanes) * <Py_ssize_t> dtype.itemsize, 64) * 64
-        most = threads.maximum()
-        scratch = memory.borrow_workspace(most * FC_LRN_LINES * scratch_line)
-        frame.context.args = fc_lrn_args(
-            x=<const char *> cnp.PyArray_DATA(source), x_step=cnp.PyArray_STRIDE(source, axis),
-            x_line=line.x,
-            out=<char *> cnp.PyArray_DATA(target), out_step=cnp.PyArray_STRIDE(target, axis),
-            out_line=line.out, length=length, lines=0, before=before, after=after,
-            alpha=alpha / size, beta=beta, k=k, scratch=scratch.data,
-            scratch_line=scratch_line,
-        )
-        across = lines_in_lanes(cut, frame.context.args.x_step, length, dtype.itemsize)
-        frame.context.kernel = kernels.lrn_across if across else kernels.lrn_along
-        cut_lines(cut, length, across, kernels.lanes)
-        frame.walk.kernel = lrn_block
-        frame.walk.context = &frame.context
-        frame.work = <double> cnp.PyArray_SIZE(source) * (
-            8 * dtype.itemsize + 2 * EXP_WORK + 2 * (before + after))
-        try:
-            with nogil:
-                run_walk(&frame.walk, frame.work, most)
-            if listening() is not None:
-                step = listening().record(run_lrn_frame, &frame, sizeof(frame), ())
-                step.workspace_bytes = FC_LRN_LINES * scratch_line
-                step.moves(&frame, &frame.context.args.x, False)
-                step.moves(&frame, &frame.context.args.out, True)
-        finally:
-            memory.return_workspace(scratch)
+    if not cnp.PyArray_SIZE(source):
+        return deliver(target, out)
+    begin(&frame, dtype.itemsize)
+    build_grid(&cut.grid, source, None, target, axis, -1)
+    line = &cut.grid.axis[cut.grid.count - 1]
+    # Windows need not reach further than the channels do.
+    before, after = min(size // 2, length - 1), min((size - 1) // 2, length - 1)
+    scratch_line = ceil_div(
+        (before + after + length + frame.kernels.lanes) * <Py_ssize_t> dtype.itemsize, 64) * 64
+    args[0] = fc_lrn_args(
+        x=<const char *> cnp.PyArray_DATA(source), x_step=cnp.PyArray_STRIDE(source, axis),
+        x_line=line.x,
+        out=<char *> cnp.PyArray_DATA(target), out_step=cnp.PyArray_STRIDE(target, axis),
+        out_line=line.out, length=length, lines=0, before=before, after=after,
+        alpha=alpha / size, beta=beta, k=k, scratch=NULL, scratch_line=scratch_line,
+    )
+    frame.across = lines_in_lanes(cut, args.x_step, length, dtype.itemsize)
+    cut_lines(cut, length, frame.across, frame.kernels.lanes)
+    frame.walk.kernel = lrn_block
+    frame.work = <double> cnp.PyArray_SIZE(source) * (
+        8 * dtype.itemsize + 2 * EXP_WORK + 2 * (before + after))
+    frame.workspace_bytes = FC_LRN_LINES * scratch_line
+    step = carry_out(&frame, ())
+    if step is not None:
+        step.moves(&frame, &args.x, False)
+        step.moves(&frame, &args.out, True)
     return deliver(target, out)

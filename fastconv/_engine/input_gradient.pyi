@@ -2,12 +2,12 @@ from typing import Any
 
 import numpy as np
 
-class InputGradient:
-    pays: bool
+from .planned_gradient import PlannedGradient
+
+class InputGradient(PlannedGradient):
     def __init__(
         self, geometry: Any, dy: np.ndarray, dtype: np.dtype[Any], flush_denormals: bool
     ) -> None: ...
     def run(self, weight: np.ndarray, dy: np.ndarray) -> np.ndarray: ...
 
 def turned(matrix: np.ndarray) -> np.ndarray: ...
-def contiguous_strides(shape: tuple[int, ...], step: int) -> tuple[int, ...]: ...

@@ -20,12 +20,12 @@ from libc.string cimport memcpy, memset
 
 from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
-from .arrays cimport Axes, axes_of, raise_for, view_of
-from .conv cimport conv_of
+from .arrays cimport raise_for
 from .dispatch cimport kernels
 from .kernels cimport fc_gather_args, fc_gemm_args, fc_kernels
-from .memory cimport Buffer, borrow_workspace, empty_array, return_workspace
-from .op cimport Prepared, fc_conv, fc_view, new_blocking
+from .memory cimport empty_array
+from .op cimport fc_conv
+from .planned_gradient cimport PlannedGradient, fc_gradient_call
 
 cnp.import_array()
 
@@ -90,14 +90,6 @@ cdef bint pays(const Spread *b) noexcept:
 
 # ---------------------------------------------------------------- tasks
 
-cdef struct Operands:
-    const Spread *b
-    fc_view dy
-    fc_view dx
-    const char **table      # [group][r][s][c]
-    char *workspace
-
-
 cdef void pack_weights(const Spread *b, const char *weight, char *packed) noexcept nogil:
     """From (K, C, R, S) to [group][r][s][c][k], and where each k begins."""
     cdef const fc_conv *c = &b.conv
@@ -120,19 +112,19 @@ cdef void pack_weights(const Spread *b, const char *weight, char *packed) noexce
             g.dst += b.group_in * g.dst_pixel
 
 
-cdef void gather_strip(const Operands *o, const char *dy, char *strip) noexcept nogil:
+cdef void gather_strip(const fc_gradient_call *call, const char *dy, char *strip) noexcept nogil:
     """All channels' lines of dy, with zeros before, between and after them."""
-    cdef const Spread *b = o.b
+    cdef const Spread *b = <const Spread *> call.blocking
     cdef index line
     cdef fc_gather_args g
     memset(strip, 0, b.group_out * b.strip_pitch)
-    g.src_pixel = o.dy.channel
-    g.src_channel = o.dy.space[2]
+    g.src_pixel = call.dy.channel
+    g.src_channel = call.dy.space[2]
     g.pixels = b.group_out
     g.channels = b.conv.out_size[2]
     g.dst_pixel = b.strip_pitch
     for line in range(b.conv.out_size[1]):
-        g.src = dy + line * o.dy.space[1]
+        g.src = dy + line * call.dy.space[1]
         g.dst = strip + (b.lead + line * b.line) * b.element
         b.kernels.finish.gather(&g)
 
@@ -176,9 +168,9 @@ cdef void multiply(const Spread *b, const char **table, const char *panel, index
             channel += g.rows
 
 
-cdef void leave(const Operands *o, const char *planes, char *dx) noexcept nogil:
+cdef void leave(const fc_gradient_call *call, const char *planes, char *dx) noexcept nogil:
     """Copy what lies inside the padding; dx is contiguous along its columns or its channels."""
-    cdef const Spread *b = o.b
+    cdef const Spread *b = <const Spread *> call.blocking
     cdef const fc_conv *c = &b.conv
     cdef index row
     cdef fc_gather_args g
@@ -186,30 +178,32 @@ cdef void leave(const Operands *o, const char *planes, char *dx) noexcept nogil:
     g.pixels = b.group_in
     g.src_channel = b.element
     g.channels = c.in_size[2]
-    g.dst_pixel = o.dx.channel
-    if o.dx.space[2] != b.element:
+    g.dst_pixel = call.result.channel
+    if call.result.space[2] != b.element:
         g.src_pixel, g.src_channel = g.src_channel, g.src_pixel
         g.pixels, g.channels = g.channels, g.pixels
-        g.dst_pixel = o.dx.space[2]
+        g.dst_pixel = call.result.space[2]
     for row in range(c.in_size[1]):
         g.src = planes + ((row + c.pad[1]) * b.line + c.pad[2]) * b.element
-        g.dst = dx + row * o.dx.space[1]
+        g.dst = dx + row * call.result.space[1]
         b.kernels.finish.gather(&g)
 
 
 cdef int spread_task(void *context, index task, int thread) noexcept nogil:
     """The gradient of one picture's channels of one group."""
-    cdef const Operands *o = <const Operands *> context
-    cdef const Spread *b = o.b
+    cdef const fc_gradient_call *call = <const fc_gradient_call *> context
+    cdef const Spread *b = <const Spread *> call.blocking
     cdef const fc_conv *c = &b.conv
     cdef index group = task % c.groups, image = task // c.groups
     cdef index lanes = b.kernels.gemm.lanes, first, channels, pixel = 0
     cdef int vectors
-    cdef char *strip = o.workspace + thread * b.workspace
+    cdef char *strip = call.workspace + thread * b.workspace
     cdef char *panel = strip + b.panel_at
     cdef char *planes = strip + b.planes_at
-    cdef const char **table = o.table + group * c.kernel[1] * c.kernel[2] * b.group_in
-    gather_strip(o, o.dy.data + image * o.dy.batch + group * b.group_out * o.dy.channel, strip)
+    cdef const char **table = <const char **> (call.shared + b.table_at) \
+        + group * c.kernel[1] * c.kernel[2] * b.group_in
+    gather_strip(
+        call, call.dy.data + image * call.dy.batch + group * b.group_out * call.dy.channel, strip)
     memset(planes, 0, b.group_in * b.plane_pitch)
     while pixel < b.flat:
         vectors = <int> min(<index> b.kernels.gemm.tile_rows[0], ceil_div(b.flat - pixel, lanes))
@@ -220,13 +214,23 @@ cdef int spread_task(void *context, index task, int thread) noexcept nogil:
             multiply(b, table, panel, first, channels, pixel, vectors, planes)
             first += channels
         pixel += vectors * lanes
-    leave(o, planes, o.dx.data + image * o.dx.batch + group * b.group_in * o.dx.channel)
+    leave(call, planes, call.result.data + image * call.result.batch
+          + group * b.group_in * call.result.channel)
     return threads.FC_OK
+
+
+cdef int spread(const fc_gradient_call *call) noexcept nogil:
+    cdef const Spread *b = <const Spread *> call.blocking
+    cdef const fc_conv *c = &b.conv
+    cdef double products = 1.0 * c.batch * c.in_channels * b.group_out * b.flat
+    pack_weights(b, call.source.data, call.shared)
+    return threads.run(spread_task, <void *> call, c.batch * c.groups,
+                       2 * products * c.kernel[1] * c.kernel[2], c.flush_denormals, call.threads)
 
 
 # ---------------------------------------------------------------- arrays
 
-cdef class InputGradient:
+cdef class InputGradient(PlannedGradient):
     """The planned gradient of one signature with respect to the input.
 
     Parameters
@@ -238,74 +242,26 @@ cdef class InputGradient:
     dtype : numpy.dtype
         float32 or float64.
     flush_denormals : bool
-
-    Attributes
-    ----------
-    pays : bool
-        Whether a transposed convolution would take longer; if not, `run` must not be called.
     """
 
-    cdef Prepared op
-    cdef fc_view dy, dx
-    cdef object dtype
-    cdef tuple shape
-    cdef readonly bint pays
-
     def __init__(self, geometry, dy, dtype, bint flush_denormals):
-        self.dtype = dtype
         self.pays = not geometry.plane and geometry.nd < 3 and geometry.batch > 0 \
             and geometry.in_channels > 0
         if not self.pays:
             return
-        cdef Axes axes = axes_of(geometry)
-        cdef fc_conv conv = conv_of(geometry, dtype.itemsize == 8, flush_denormals)
-        self.shape = geometry._replace(out_channels=geometry.in_channels,
-                                       out_size=geometry.in_size).out_shape
-        self.dy = view_of(dy.strides, axes, dtype.itemsize)
-        self.op = Prepared.__new__(Prepared)
-        cdef Spread *b = <Spread *> new_blocking(self.op, sizeof(Spread))
+        cdef fc_conv conv = self.begin(geometry, dy, dtype, flush_denormals)
+        cdef Spread *b = <Spread *> self.blocking(sizeof(Spread))
         plan_spread(b, &conv)
         self.pays = pays(b)
-        if self.pays:
-            self.dx = view_of(contiguous_strides(self.shape, dtype.itemsize), axes, dtype.itemsize)
+        self.give_input(geometry)
+        self.shared_bytes = b.table_at \
+            + conv.kernel[1] * conv.kernel[2] * conv.in_channels * sizeof(void *)
+        self.workspace_bytes = b.workspace
 
     def run(self, cnp.ndarray weight, cnp.ndarray dy):
         """Return the gradient; weight is contiguous, dy has the signature's strides, both the
         signature's shapes and dtype."""
-        cdef cnp.ndarray dx = empty_array(self.shape, self.dtype)
-        cdef const Spread *b = <const Spread *> self.op.blocking
-        cdef const fc_conv *c = &b.conv
-        cdef Operands o
-        cdef Buffer packed, workspace
-        cdef int code, count = threads.maximum()
-        cdef double products = 1.0 * c.batch * c.in_channels * b.group_out * b.flat
-        packed = borrow_workspace(
-            b.table_at + c.kernel[1] * c.kernel[2] * c.in_channels * sizeof(void *))
-        workspace = borrow_workspace(b.workspace * count)
-        o.b = b
-        o.dy = self.dy
-        o.dy.data = <char *> cnp.PyArray_DATA(dy)
-        o.dx = self.dx
-        o.dx.data = <char *> cnp.PyArray_DATA(dx)
-        o.table = <const char **> (packed.data + b.table_at)
-        o.workspace = workspace.data
-        with nogil:
-            pack_weights(b, <const char *> cnp.PyArray_DATA(weight), packed.data)
-            code = threads.run(spread_task, &o, c.batch * c.groups,
-                               2 * products * c.kernel[1] * c.kernel[2], c.flush_denormals, count)
-        return_workspace(packed)
-        return_workspace(workspace)
-        raise_for(code)
-        return dx
-
-
-def contiguous_strides(shape, step):
-    """Strides of a C-contiguous array of elements of `step` bytes."""
-    strides = []
-    for size in reversed(shape):
-        strides.append(step)
-        step *= size
-    return tuple(reversed(strides))
+        return self.compute(spread, weight, dy)
 
 
 # ---------------------------------------------------------------- a turned matrix

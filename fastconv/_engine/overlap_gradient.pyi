@@ -2,8 +2,9 @@ from typing import Any
 
 import numpy as np
 
-class OverlapGradient:
-    pays: bool
+from .planned_gradient import PlannedGradient
+
+class OverlapGradient(PlannedGradient):
     def __init__(
         self, geometry: Any, dy: np.ndarray, dtype: np.dtype[Any], flush_denormals: bool
     ) -> None: ...

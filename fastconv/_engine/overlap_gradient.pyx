@@ -22,15 +22,11 @@ from libc.string cimport memcpy, memset
 
 from . cimport threads
 from .arithmetic cimport ceil_div, clamp, index, round_up
-from .arrays cimport Axes, axes_of, raise_for, view_of
-from .conv cimport conv_of
 from .dispatch cimport kernels
 from .kernels cimport fc_gather_args, fc_gemm_args, fc_kernels
-from .memory cimport Buffer, borrow_workspace, empty_array, return_workspace
-from .op cimport Prepared, fc_conv, fc_view, new_blocking
+from .op cimport fc_conv, fc_view
 from .overlap_kernels cimport fc_overlap_args
-
-from .input_gradient import contiguous_strides
+from .planned_gradient cimport PlannedGradient, add_elements, fc_gradient_call
 
 cnp.import_array()
 
@@ -67,6 +63,7 @@ cdef struct Overlap:
     index line_bytes, sum_lines
     index products_at, sums_at, pointers_at, workspace
     index seam_bytes            # of one band: its first lines, then those of the next
+    index seams_at              # [picture][band], behind the packed weights [panel][k][column]
 
 
 cdef void plan_bands(Overlap *b) noexcept:
@@ -126,15 +123,6 @@ cdef bint pays(const Overlap *b) noexcept:
 
 # ---------------------------------------------------------------- tasks
 
-cdef struct Operands:
-    const Overlap *b
-    fc_view dy
-    fc_view dx
-    const char *weights     # packed: [panel][k][column]
-    char *seams             # [picture][band]
-    char *workspace
-
-
 cdef inline index panel_width(const Overlap *b, index panel) noexcept nogil:
     return min(b.panel, b.columns - panel * b.panel)
 
@@ -152,17 +140,17 @@ cdef void pack_weights(const Overlap *b, const char *weight, char *packed) noexc
             packed += width * b.element
 
 
-cdef void point_at_pixels(const Operands *o, const char *dy, index count,
+cdef void point_at_pixels(const fc_gradient_call *call, const char *dy, index count,
                           char *workspace) noexcept nogil:
     """Where the channels of each pixel lie, side by side: in dy, or in a copy."""
-    cdef const Overlap *b = o.b
+    cdef const Overlap *b = <const Overlap *> call.blocking
     cdef const char **pointers = <const char **> (workspace + b.pointers_at)
-    cdef index step = o.dy.space[2], i
+    cdef index step = call.dy.space[2], i
     cdef fc_gather_args g
     if b.copied:
         g.src = dy
-        g.src_pixel = o.dy.space[2]
-        g.src_channel = o.dy.channel
+        g.src_pixel = call.dy.space[2]
+        g.src_channel = call.dy.channel
         g.pixels = count
         g.channels = b.conv.out_channels
         g.dst = workspace
@@ -173,11 +161,11 @@ cdef void point_at_pixels(const Operands *o, const char *dy, index count,
         pointers[i] = dy + i * step
 
 
-cdef void multiply(const Operands *o, index count, char *workspace) noexcept nogil:
+cdef void multiply(const fc_gradient_call *call, index count, char *workspace) noexcept nogil:
     """What so many pixels send to all taps and channels."""
-    cdef const Overlap *b = o.b
+    cdef const Overlap *b = <const Overlap *> call.blocking
     cdef const char **pointers = <const char **> (workspace + b.pointers_at)
-    cdef const char *packed = o.weights
+    cdef const char *packed = call.shared
     cdef index panel, first, pixel, width, rows
     cdef fc_gemm_args g
     g.taps = 1
@@ -208,9 +196,10 @@ cdef void multiply(const Operands *o, index count, char *workspace) noexcept nog
             first += g.depth
 
 
-cdef void add_line(const Operands *o, const char *dy, char *sums, char *workspace) noexcept nogil:
+cdef void add_line(const fc_gradient_call *call, const char *dy, char *sums,
+                   char *workspace) noexcept nogil:
     """What one line of dy sends to the lines from `sums` on."""
-    cdef const Overlap *b = o.b
+    cdef const Overlap *b = <const Overlap *> call.blocking
     cdef const fc_conv *c = &b.conv
     cdef index column = 0, count
     cdef fc_overlap_args a
@@ -222,18 +211,18 @@ cdef void add_line(const Operands *o, const char *dy, char *sums, char *workspac
     a.row_step = c.dilation[1] * b.line_bytes
     while column < c.out_size[2]:
         count = min(b.pixels, c.out_size[2] - column)
-        point_at_pixels(o, dy + column * o.dy.space[2], count, workspace)
-        multiply(o, count, workspace)
+        point_at_pixels(call, dy + column * call.dy.space[2], count, workspace)
+        multiply(call, count, workspace)
         a.pixels = count
         a.sums = sums + column * a.pixel_step
         b.kernels.overlap.add(&a)
         column += count
 
 
-cdef void leave(const Operands *o, const char *sums, index image, index line,
+cdef void leave(const fc_gradient_call *call, const char *sums, index image, index line,
                 index count) noexcept nogil:
     """Copy lines to dx, as far as they lie in it; `line` counts the padding, too."""
-    cdef const Overlap *b = o.b
+    cdef const Overlap *b = <const Overlap *> call.blocking
     cdef const fc_conv *c = &b.conv
     cdef index row
     cdef fc_gather_args g
@@ -241,11 +230,11 @@ cdef void leave(const Operands *o, const char *sums, index image, index line,
     g.src_channel = c.in_channels * b.element
     g.pixels = c.in_channels
     g.channels = c.in_size[2]
-    g.dst_pixel = o.dx.channel
+    g.dst_pixel = call.result.channel
     for row in range(max(line - c.pad[1], 0), min(line + count - c.pad[1], c.in_size[1])):
         g.src = sums + (row + c.pad[1] - line) * b.line_bytes + c.pad[2] * g.src_channel
-        g.dst = o.dx.data + image * o.dx.batch + row * o.dx.space[1]
-        if o.dx.space[2] == g.src_channel:
+        g.dst = call.result.data + image * call.result.batch + row * call.result.space[1]
+        if call.result.space[2] == g.src_channel:
             memcpy(g.dst, g.src, g.channels * g.src_channel)
         else:
             b.kernels.finish.gather(&g)
@@ -253,139 +242,77 @@ cdef void leave(const Operands *o, const char *sums, index image, index line,
 
 cdef int band_task(void *context, index task, int thread) noexcept nogil:
     """The lines that no other band adds to; the others wait at the seams."""
-    cdef const Operands *o = <const Operands *> context
-    cdef const Overlap *b = o.b
+    cdef const fc_gradient_call *call = <const fc_gradient_call *> context
+    cdef const Overlap *b = <const Overlap *> call.blocking
     cdef const fc_conv *c = &b.conv
     cdef index image = task // b.bands, band = task % b.bands, line
     cdef index first = band * b.lines, count = min(b.lines, c.out_size[1] - first)
     cdef index own = b.sum_lines if band == b.bands - 1 else count * c.stride[1]
     cdef index begin = b.shared if band > 0 else 0
     cdef index shared_bytes = b.shared * b.line_bytes
-    cdef char *workspace = o.workspace + thread * b.workspace
+    cdef char *workspace = call.workspace + thread * b.workspace
     cdef char *sums = workspace + b.sums_at
-    cdef char *seam = o.seams + task * b.seam_bytes
+    cdef char *seam = call.shared + b.seams_at + task * b.seam_bytes
     memset(sums, 0, b.sum_lines * b.line_bytes)
     for line in range(count):
-        add_line(o, o.dy.data + image * o.dy.batch + (first + line) * o.dy.space[1],
+        add_line(call, call.dy.data + image * call.dy.batch + (first + line) * call.dy.space[1],
                  sums + line * c.stride[1] * b.line_bytes, workspace)
     if band > 0:
         memcpy(seam, sums, shared_bytes)
     if band < b.bands - 1:
         memcpy(seam + shared_bytes, sums + own * b.line_bytes, shared_bytes)
-    leave(o, sums + begin * b.line_bytes, image, first * c.stride[1] + begin, own - begin)
+    leave(call, sums + begin * b.line_bytes, image, first * c.stride[1] + begin, own - begin)
     return threads.FC_OK
-
-
-ctypedef fused real:
-    float
-    double
-
-
-cdef inline void add(real *total, const real *more, index count) noexcept nogil:
-    cdef index i
-    for i in range(count):
-        total[i] = more[i] + total[i]
 
 
 cdef int seam_task(void *context, index task, int thread) noexcept nogil:
     """The lines that a band and the one before it have added to."""
-    cdef const Operands *o = <const Operands *> context
-    cdef const Overlap *b = o.b
+    cdef const fc_gradient_call *call = <const fc_gradient_call *> context
+    cdef const Overlap *b = <const Overlap *> call.blocking
     cdef index image = task // b.bands, band = task % b.bands
     cdef index bytes = b.shared * b.line_bytes
-    cdef char *seam = o.seams + task * b.seam_bytes
+    cdef char *seam = call.shared + b.seams_at + task * b.seam_bytes
     if band == 0:
         return threads.FC_OK
-    if b.conv.type:
-        add(<double *> seam, <const double *> (seam - bytes), bytes // b.element)
-    else:
-        add(<float *> seam, <const float *> (seam - bytes), bytes // b.element)
-    leave(o, seam, image, band * b.lines * b.conv.stride[1], b.shared)
+    add_elements(b.conv.type, seam, seam - bytes, bytes // b.element)
+    leave(call, seam, image, band * b.lines * b.conv.stride[1], b.shared)
     return threads.FC_OK
 
 
-cdef int spread(const Operands *o, int count) noexcept nogil:
-    cdef const Overlap *b = o.b
+cdef int spread(const fc_gradient_call *call) noexcept nogil:
+    cdef const Overlap *b = <const Overlap *> call.blocking
     cdef const fc_conv *c = &b.conv
     cdef double products = 1.0 * c.batch * c.out_size[1] * c.out_size[2] * c.out_channels
-    cdef int code = threads.run(band_task, <void *> o, c.batch * b.bands, 2 * products * b.columns,
-                                c.flush_denormals, count)
+    cdef int code
+    pack_weights(b, call.source.data, call.shared)
+    code = threads.run(band_task, <void *> call, c.batch * b.bands, 2 * products * b.columns,
+                       c.flush_denormals, call.threads)
     if code == threads.FC_OK and b.bands > 1:
-        code = threads.run(seam_task, <void *> o, c.batch * b.bands,
-                           1.0 * c.batch * b.bands * b.seam_bytes, c.flush_denormals, count)
+        code = threads.run(seam_task, <void *> call, c.batch * b.bands,
+                           1.0 * c.batch * b.bands * b.seam_bytes, c.flush_denormals, call.threads)
     return code
 
 
 # ---------------------------------------------------------------- arrays
 
-cdef class OverlapGradient:
-    """The planned gradient of one signature with respect to the input; see `InputGradient`.
-
-    Parameters
-    ----------
-    geometry : ConvGeometry
-        Of the convolution whose input is meant.
-    dy : ndarray
-        The gradient of its result, with the signature's strides; nothing else is looked at.
-    dtype : numpy.dtype
-        float32 or float64.
-    flush_denormals : bool
-
-    Attributes
-    ----------
-    pays : bool
-        Whether a transposed convolution would take longer; if not, `run` must not be called.
-    """
-
-    cdef Prepared op
-    cdef fc_view dy, dx
-    cdef object dtype
-    cdef tuple shape
-    cdef readonly bint pays
+cdef class OverlapGradient(PlannedGradient):
+    """The planned gradient of one signature with respect to the input; see `InputGradient`."""
 
     def __init__(self, geometry, dy, dtype, bint flush_denormals):
-        self.dtype = dtype
         self.pays = not geometry.plane and geometry.nd < 3 and geometry.batch > 0 \
             and geometry.in_channels > 0 and min(*geometry.out_size, *geometry.kernel_size) > 0
         if not self.pays:
             return
-        cdef Axes axes = axes_of(geometry)
-        cdef fc_conv conv = conv_of(geometry, dtype.itemsize == 8, flush_denormals)
-        self.shape = geometry._replace(out_channels=geometry.in_channels,
-                                       out_size=geometry.in_size).out_shape
-        self.dy = view_of(dy.strides, axes, dtype.itemsize)
-        self.op = Prepared.__new__(Prepared)
-        cdef Overlap *b = <Overlap *> new_blocking(self.op, sizeof(Overlap))
-        plan_overlap(b, &conv, &self.dy)
+        cdef fc_conv conv = self.begin(geometry, dy, dtype, flush_denormals)
+        cdef Overlap *b = <Overlap *> self.blocking(sizeof(Overlap))
+        plan_overlap(b, &conv, &self.call.dy)
         self.pays = pays(b)
-        if self.pays:
-            self.dx = view_of(contiguous_strides(self.shape, dtype.itemsize), axes, dtype.itemsize)
+        self.give_input(geometry)
+        b.seams_at = round_up(conv.out_channels * b.columns * b.element, 64)
+        self.shared_bytes = b.seams_at + conv.batch * b.bands * b.seam_bytes
+        self.workspace_bytes = b.workspace
 
     def run(self, cnp.ndarray weight, cnp.ndarray dy):
         """Return the gradient; dy has the signature's strides, both the signature's shapes and
         dtype."""
-        cdef cnp.ndarray dx = empty_array(self.shape, self.dtype)
-        cdef cnp.ndarray rows = np.ascontiguousarray(np.moveaxis(weight, 1, -1))
-        cdef const Overlap *b = <const Overlap *> self.op.blocking
-        cdef Operands o
-        cdef Buffer packed, seams, workspace
-        cdef int code, count = threads.maximum()
-        packed = borrow_workspace(b.conv.out_channels * b.columns * b.element)
-        seams = borrow_workspace(b.conv.batch * b.bands * b.seam_bytes)
-        workspace = borrow_workspace(b.workspace * count)
-        o.b = b
-        o.dy = self.dy
-        o.dy.data = <char *> cnp.PyArray_DATA(dy)
-        o.dx = self.dx
-        o.dx.data = <char *> cnp.PyArray_DATA(dx)
-        o.weights = packed.data
-        o.seams = seams.data
-        o.workspace = workspace.data
-        with nogil:
-            pack_weights(b, <const char *> cnp.PyArray_DATA(rows), packed.data)
-            code = spread(&o, count)
-        return_workspace(packed)
-        return_workspace(seams)
-        return_workspace(workspace)
-        raise_for(code)
-        return dx
+        return self.compute(spread, np.ascontiguousarray(np.moveaxis(weight, 1, -1)), dy)

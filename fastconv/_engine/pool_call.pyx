@@ -12,7 +12,8 @@ import numpy as np
 cimport numpy as cnp
 
 from . cimport threads
-from .arrays cimport Axes, axes_of, exact_integers, raise_for, readable, view_of
+from .arrays cimport Axes, axes_of, contiguous_strides, exact_integers, raise_for, readable
+from .arrays cimport view_of
 from .memory cimport empty_array
 from .op cimport Prepared, fc_view
 from .program cimport Recorded, Tape, listening
@@ -24,14 +25,6 @@ cnp.import_array()
 
 REDUCTIONS = {"max": FC_POOL_MAX, "argmax": FC_POOL_ARGMAX, "mean": FC_POOL_MEAN}
 INT64 = np.dtype(np.int64)
-
-
-cdef tuple contiguous_strides(tuple shape, Py_ssize_t step):
-    cdef list strides = []
-    for size in reversed(shape):
-        strides.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(strides))
 
 
 cdef fc_pool_axis axis_of(geometry, int axis, bint fitted) except *:

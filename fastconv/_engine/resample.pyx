@@ -13,8 +13,9 @@ from libc.stddef cimport ptrdiff_t
 from . cimport dispatch, threads
 from .arithmetic cimport ceil_div
 from .arrays cimport raise_for
+from .elementwise_frame cimport Frame, begin, carry_out
 from .elementwise_kernels cimport fc_elementwise_kernels, fc_pick_args, fc_weigh_args
-from .grid cimport Axis, Cut, Place, Walk, build_grid, cut_grid, run_walk, walk_blocks
+from .grid cimport Axis, Cut, Place, build_grid, cut_grid
 from .program cimport Recorded, listening
 
 cnp.import_array()
@@ -105,30 +106,13 @@ def weigh(cnp.ndarray x, cnp.ndarray offsets, cnp.ndarray weights, cnp.ndarray o
 
 # --- pick: other places along the last axis -----------------------------------------------------
 
-cdef struct PickContext:
-    fc_pick_args args             # pointers to the first element
-    const fc_elementwise_kernels *kernels
-
-
-cdef void pick_block(void *raw, const Place *place, int thread) noexcept nogil:
-    cdef PickContext *context = <PickContext *> raw
-    cdef fc_pick_args args = context.args
+cdef void pick_block(void *context, const Place *place, int thread) noexcept nogil:
+    cdef const Frame *frame = <const Frame *> context
+    cdef fc_pick_args args = frame.args.pick
     args.x += place.x
     args.out += place.out
     args.rows = place.cols
-    context.kernels.pick(&args)
-
-
-cdef struct PickFrame:
-    Walk walk
-    PickContext context
-    double work
-
-
-cdef int run_pick(void *raw, char *workspace, int most) noexcept nogil:
-    cdef PickFrame *frame = <PickFrame *> raw
-    frame.walk.context = &frame.context
-    return walk_blocks(&frame.walk, frame.work, most)
+    frame.kernels.pick(&args)
 
 
 def pick(cnp.ndarray x, cnp.ndarray index, cnp.ndarray out):
@@ -143,29 +127,27 @@ def pick(cnp.ndarray x, cnp.ndarray index, cnp.ndarray out):
     out : ndarray, (..., m)
         Of x's dtype, the last axis contiguous; shares no memory with x.
     """
-    cdef PickFrame frame
+    cdef Frame frame
+    cdef fc_pick_args *args = &frame.args.pick
     cdef Cut *cut = &frame.walk.cut
     cdef Axis *row
     cdef Recorded step
     cdef Py_ssize_t cols = cnp.PyArray_DIM(index, 0), last = cnp.PyArray_NDIM(x) - 1
     if not cnp.PyArray_SIZE(out):
         return out
-    frame.context.kernels = dispatch.kernels(cnp.PyArray_ITEMSIZE(x) == 8).elementwise
+    begin(&frame, cnp.PyArray_ITEMSIZE(x))
     build_grid(&cut.grid, x, None, out, <int> last, -1)
     row = &cut.grid.axis[cut.grid.count - 1]
-    frame.context.args = fc_pick_args(
+    args[0] = fc_pick_args(
         x=<const char *> cnp.PyArray_DATA(x), x_row=row.x,
         index=<const ptrdiff_t *> cnp.PyArray_DATA(index),
         out=<char *> cnp.PyArray_DATA(out), out_row=row.out, rows=0, cols=cols,
     )
     cut_grid(cut, 1, max(<Py_ssize_t> 1, TASK_ELEMENTS // cols), cols)
     frame.walk.kernel = pick_block
-    frame.walk.context = &frame.context
     frame.work = <double> cnp.PyArray_SIZE(out) * 8 * cnp.PyArray_ITEMSIZE(x)
-    with nogil:
-        run_walk(&frame.walk, frame.work, threads.maximum())
-    if listening() is not None:
-        step = listening().record(run_pick, &frame, sizeof(frame), (index,))
-        step.moves(&frame, &frame.context.args.x, False)
-        step.moves(&frame, &frame.context.args.out, True)
+    step = carry_out(&frame, (index,))
+    if step is not None:
+        step.moves(&frame, &args.x, False)
+        step.moves(&frame, &args.out, True)
     return out

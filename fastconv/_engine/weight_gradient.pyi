@@ -2,7 +2,9 @@ from typing import Any
 
 import numpy as np
 
-class WeightGradient:
+from .planned_gradient import PlannedGradient
+
+class WeightGradient(PlannedGradient):
     def __init__(
         self, geometry: Any, x: np.ndarray, dy: np.ndarray, dtype: np.dtype[Any],
         flush_denormals: bool, transposed: bool = False,

@@ -21,26 +21,25 @@ lie as well, lanes hold pixels, and each sum is a vector until the very end:
     strip --pointers [line][row]------> dots --> sums [row][channel][lane] --> dw
     dy    --pointers [line][channel]--/
 
-With a single tap the product is symmetric, and rows and columns change roles where that spares
-packing. Then, too, sums may be made in the result itself (`direct`), and an x whose channels lie
-side by side is turned into lines once for all tasks instead of strip by strip.
+With a single tap rows and columns may change roles, and an x whose channels lie side by side be
+turned into lines once for all tasks (weight_gradient_roles.pyx). Then, too, sums may be made in the
+result itself (`direct`).
 """
-
-import numpy as np
 
 cimport numpy as cnp
 
 from . cimport threads
 from .arithmetic cimport ceil_div, gcd, index, round_up
-from .arrays cimport Axes, axes_of, exact_integers, raise_for, view_of
-from .conv cimport conv_of
+from .arrays cimport exact_integers
 from .dispatch cimport kernels
 from .kernels cimport fc_gather_args
-from .memory cimport Buffer, borrow_workspace, empty_array, return_workspace
-from .op cimport Prepared, fc_conv, fc_view, new_blocking
+from .memory cimport empty_array
+from .op cimport fc_conv, fc_view
+from .planned_gradient cimport PlannedGradient, add_elements, fc_gradient_call
 from .weight_gradient_block cimport MOST_ROWS, Operands, Reduction, Task, gather_panel
 from .weight_gradient_block cimport gather_strip, locate, measure_taps, multiply, multiply_lines
 from .weight_gradient_block cimport panel_width, point_at_gradient, point_at_lines
+from .weight_gradient_roles cimport TURNED, plan_roles
 
 cnp.import_array()
 
@@ -57,126 +56,11 @@ cdef index PART_PIXELS = 1024
 cdef double TASK_OPERATIONS = 4e6
 cdef index TASKS_PER_THREAD = 4
 cdef index LEAST_CHANNELS = 16
-# What it costs to pack an element, in multiply-adds: as it lies, and turned.
-cdef index COPIED = 5
-cdef index TURNED = 13
-# An x turned in one piece takes no more memory than this.
-cdef index TURNED_BYTES = 4 << 20
 cdef index TURNED_PIXELS = 256      # of a task
 cdef index TURNED_TOGETHER = 16
 
 
 # ---------------------------------------------------------------- planning
-
-cdef void skip_unread(fc_conv *c, fc_view *x) noexcept:
-    """Where a single tap strides over x, take only the pixels that it sees."""
-    cdef int axis
-    for axis in range(3):
-        if c.kernel[axis] == 1 and c.pad[axis] == 0 \
-                and (c.out_size[axis] - 1) * c.stride[axis] < c.in_size[axis]:
-            x.space[axis] *= c.stride[axis]
-            c.stride[axis] = 1
-            c.in_size[axis] = c.out_size[axis]
-
-
-cdef bint one_to_one(const fc_conv *c, int axis) noexcept:
-    return c.kernel[axis] == 1 and c.pad[axis] == 0 and c.stride[axis] == 1 \
-        and c.in_size[axis] == c.out_size[axis]
-
-
-cdef bint fold(fc_conv *c, fc_view *x, fc_view *dy, index count, index x_step,
-               index dy_step) noexcept:
-    """Make one line of `count` lines, if they follow each other in both arrays."""
-    cdef index columns = c.out_size[2]
-    if count > 1 and columns == 1:
-        x.space[2] = x_step
-        dy.space[2] = dy_step
-    elif count > 1 and (x_step != columns * x.space[2] or dy_step != columns * dy.space[2]):
-        return False
-    c.in_size[2] = c.out_size[2] = columns * count
-    return True
-
-
-cdef void fold_lines(fc_conv *c, fc_view *x, fc_view *dy) noexcept:
-    """Fold rows, slices and images into lines, as far as a single tap sees each pixel."""
-    cdef int axis
-    if not one_to_one(c, 2):
-        return
-    for axis in (1, 0):
-        if not one_to_one(c, axis) or not fold(c, x, dy, c.out_size[axis], x.space[axis],
-                                               dy.space[axis]):
-            return
-        c.in_size[axis] = c.out_size[axis] = 1
-    if fold(c, x, dy, c.batch, x.batch, dy.batch):
-        c.batch = 1
-
-
-cdef bint reads_in_place(const fc_conv *c, const fc_view *x, index element) noexcept:
-    cdef int axis
-    if c.stride[2] > 1 or x.space[2] != element:
-        return False
-    for axis in range(3):
-        if c.pad[axis] > 0 or (c.out_size[axis] - 1) * c.stride[axis] - c.pad[axis] \
-                + (c.kernel[axis] - 1) * c.dilation[axis] >= c.in_size[axis]:
-            return False
-    return True
-
-
-cdef bint pays_by_lines(const fc_conv *c, const fc_view *dy, index group_out, index lanes,
-                        index element) noexcept:
-    """Whether a line's pixels fill vectors better than the channels of dy, side by side in it."""
-    cdef index columns = c.out_size[2]
-    return dy.space[2] == element and group_out < lanes \
-        and columns * lanes > group_out * round_up(columns, lanes)
-
-
-cdef bint single_tap(const fc_conv *c) noexcept:
-    return one_to_one(c, 0) and one_to_one(c, 1) and one_to_one(c, 2)
-
-
-cdef index role_cost(const fc_view *rows, index height, const fc_view *columns, index width,
-                     index lanes, index element) noexcept:
-    """Of one pixel's products and of its packing, in multiply-adds."""
-    cdef index turned_rows = 0 if rows.space[2] == element else TURNED
-    cdef index packed_columns = COPIED if columns.channel == element else TURNED
-    return height * round_up(width, lanes) + height * turned_rows + width * packed_columns
-
-
-cdef bint swap_pays(const Reduction *b, const fc_view *x, const fc_view *dy) noexcept:
-    """Whether output channels as rows and input channels as columns cost less; where it is the
-    same, the roles that leave sums in the order of the result."""
-    cdef const fc_conv *c = &b.conv
-    cdef index lanes = b.kernels.gemm.lanes, now, then
-    if c.groups > 1 or not single_tap(c) \
-            or pays_by_lines(c, dy, c.out_channels, lanes, b.element):
-        return False
-    now = role_cost(x, c.in_channels, dy, c.out_channels, lanes, b.element)
-    then = role_cost(dy, c.out_channels, x, c.in_channels, lanes, b.element)
-    return then < now or (then == now and not b.transposed)
-
-
-cdef void swap_roles(Reduction *b, fc_view *x, fc_view *dy) noexcept:
-    cdef fc_conv *c = &b.conv
-    x[0], dy[0] = dy[0], x[0]
-    c.in_channels, c.out_channels = c.out_channels, c.in_channels
-    b.transposed = not b.transposed
-    b.swapped = True
-
-
-cdef void turn(Reduction *b, fc_view *x) noexcept:
-    """Plan to read a copy of x in which the pixels of a channel lie side by side."""
-    cdef const fc_conv *c = &b.conv
-    cdef index pixels = c.out_size[2], pitch
-    b.turned_pitch = 0
-    if not single_tap(c) or c.batch * c.out_size[0] * c.out_size[1] > 1 \
-            or x.channel != b.element or pixels == 1:
-        return
-    # an odd number of cache lines: channels must not fall into the same sets
-    pitch = (ceil_div(pixels * b.element, 64) | 1) * 64
-    if pitch * c.in_channels <= TURNED_BYTES:
-        b.turned_pitch = x.channel = pitch
-        x.space[2] = b.element
-
 
 cdef void plan_blocks(Reduction *b) noexcept:
     """Blocks of whole lines, or of a stripe of one, that make one chain."""
@@ -195,7 +79,7 @@ cdef void plan_blocks(Reduction *b) noexcept:
     b.blocks = ceil_div(b.units, b.block_units) * b.unit_blocks * b.stripes
 
 
-cdef void plan_strip(Reduction *b, const fc_view *x) noexcept:
+cdef void plan_strip(Reduction *b) noexcept:
     """Lines of the strip, their phases, and the channels that it may hold."""
     cdef const fc_conv *c = &b.conv
     b.row_step = c.stride[1] if c.kernel[1] == 1 else 1
@@ -207,7 +91,7 @@ cdef void plan_strip(Reduction *b, const fc_view *x) noexcept:
     b.channels_per_task = STRIP_BYTES // (
         b.channel_pitch * b.strip_lines * c.kernel[0] * b.block_units)
     if b.in_place:
-        b.channel_pitch = x.channel
+        b.channel_pitch = b.x.channel
         b.channels_per_task = b.group_in
     b.channels_per_task = max(1, min(b.group_in, b.channels_per_task))
 
@@ -254,46 +138,34 @@ cdef void plan_workspace(Reduction *b) noexcept:
     b.workspace = round_up(b.workspace, 4096) + 64
 
 
-cdef void plan_reduction(Reduction *b, const fc_conv *conv, fc_view *x, fc_view *dy,
-                         fc_view *source) noexcept:
+cdef void plan_reduction(Reduction *b, const fc_conv *conv, fc_view *x, fc_view *dy) noexcept:
     b.conv = conv[0]
     b.kernels = kernels(conv.type)
     b.element = 8 if conv.type else 4
-    skip_unread(&b.conv, x)
-    fold_lines(&b.conv, x, dy)
-    if swap_pays(b, x, dy):
-        swap_roles(b, x, dy)
-    source[0] = x[0]
-    turn(b, x)
-    b.in_place = reads_in_place(&b.conv, x, b.element)
+    plan_roles(b, x, dy)
     b.group_in = b.conv.in_channels // conv.groups
     b.group_out = b.conv.out_channels // conv.groups
     b.taps = conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
     b.rows = b.group_in * b.taps
-    b.by_lines = pays_by_lines(&b.conv, dy, b.group_out, b.kernels.gemm.lanes, b.element)
     b.chain = LINES_CHAIN if b.by_lines else CHAIN
     b.panel = b.kernels.gemm.tile_rows[0] * b.kernels.gemm.lanes
     b.panels = ceil_div(b.group_out, b.panel)
     plan_blocks(b)
-    plan_strip(b, x)
+    plan_strip(b)
     plan_tasks(b)
     b.direct = b.transposed and b.parts == 1 and not b.by_lines \
         and b.group_out % b.kernels.gemm.lanes == 0
+    b.turned_at = 0 if b.direct else round_up(b.parts * b.part_bytes, 64)
     plan_workspace(b)
 
 
 # ---------------------------------------------------------------- tasks
 
-cdef struct RunContext:
-    const Reduction *b
-    const Operands *o
-
-
 cdef int turn_task(void *context, index task, int thread) noexcept nogil:
     """Some pixels of all channels of x, as lines of the copy."""
-    cdef RunContext *r = <RunContext *> context
-    cdef const Reduction *b = r.b
-    cdef const fc_view *x = &r.o.source
+    cdef const Operands *o = <const Operands *> context
+    cdef const Reduction *b = o.b
+    cdef const fc_view *x = &o.call.source
     cdef index first = task * TURNED_PIXELS
     cdef fc_gather_args g
     cdef index end = min(first + TURNED_PIXELS, b.conv.out_size[2])
@@ -304,7 +176,7 @@ cdef int turn_task(void *context, index task, int thread) noexcept nogil:
     while first < end:      # a few pixels at a time, so that each one's channels stream by
         g.src = x.data + first * x.space[2]
         g.channels = min(TURNED_TOGETHER, end - first)
-        g.dst = r.o.x.data + first * b.element
+        g.dst = o.x.data + first * b.element
         b.kernels.finish.gather(&g)
         first += g.channels
     return threads.FC_OK
@@ -312,13 +184,13 @@ cdef int turn_task(void *context, index task, int thread) noexcept nogil:
 
 cdef int reduce_task(void *context, index task, int thread) noexcept nogil:
     """The sums of one part over some panels and some channels of a group."""
-    cdef RunContext *r = <RunContext *> context
-    cdef const Reduction *b = r.b
+    cdef const Operands *o = <const Operands *> context
+    cdef const Reduction *b = o.b
     cdef index part, number, panel, first
     cdef Task t
     t.b = b
-    t.o = r.o
-    t.workspace = r.o.workspace + thread * b.workspace
+    t.o = o
+    t.workspace = o.call.workspace + thread * b.workspace
     t.channel = task % b.channel_tasks * b.channels_per_task
     t.channels = min(b.channels_per_task, b.group_in - t.channel)
     task //= b.channel_tasks
@@ -327,9 +199,9 @@ cdef int reduce_task(void *context, index task, int thread) noexcept nogil:
     task //= b.panel_tasks
     part = task % b.parts
     t.group = task // b.parts
-    t.sums = r.o.sums + part * b.part_bytes + t.group * (b.part_bytes // b.conv.groups)
+    t.sums = o.call.shared + part * b.part_bytes + t.group * (b.part_bytes // b.conv.groups)
     if b.direct:
-        t.sums = r.o.dw
+        t.sums = o.call.result.data
     measure_taps(&t)
     first = b.blocks * part // b.parts
     for number in range(first, b.blocks * (part + 1) // b.parts):
@@ -350,12 +222,6 @@ cdef int reduce_task(void *context, index task, int thread) noexcept nogil:
 ctypedef fused real:
     float
     double
-
-
-cdef inline void add(real *total, const real *more, index count) noexcept nogil:
-    cdef index i
-    for i in range(count):
-        total[i] += more[i]
 
 
 cdef inline void add_lanes(real *dw, const real *sums, index lanes, index rows, index row_step,
@@ -401,44 +267,44 @@ cdef void leave(const Reduction *b, const char *total, index panel, char *dw) no
 
 cdef int combine_task(void *context, index task, int thread) noexcept nogil:
     """Add one panel's parts in order, and turn the total into the weights' own order."""
-    cdef RunContext *r = <RunContext *> context
-    cdef const Reduction *b = r.b
-    cdef index panel = task % b.panels, group = task // b.panels, part, at
+    cdef const Operands *o = <const Operands *> context
+    cdef const Reduction *b = o.b
+    cdef index panel = task % b.panels, group = task // b.panels, part
     cdef index count = panel_width(b, panel) * b.rows
     cdef index channel = group * b.group_out + panel * b.panel
-    cdef char *total = r.o.sums + group * (b.part_bytes // b.conv.groups) \
+    cdef char *total = o.call.shared + group * (b.part_bytes // b.conv.groups) \
         + panel * b.panel * b.rows * b.element
     for part in range(1, b.parts):
-        at = part * b.part_bytes
-        if b.conv.type:
-            add(<double *> total, <const double *> (total + at), count)
-        else:
-            add(<float *> total, <const float *> (total + at), count)
-    leave(b, total, panel, r.o.dw + channel * (1 if b.transposed else b.rows) * b.element)
+        add_elements(b.conv.type, total, total + part * b.part_bytes, count)
+    leave(b, total, panel,
+          o.call.result.data + channel * (1 if b.transposed else b.rows) * b.element)
     return threads.FC_OK
 
 
-cdef int reduce(const Reduction *b, const Operands *o) noexcept nogil:
-    cdef RunContext r
+cdef int reduce(const fc_gradient_call *call) noexcept nogil:
+    cdef const Reduction *b = <const Reduction *> call.blocking
+    cdef const fc_conv *c = &b.conv
+    cdef Operands o
     cdef int code = threads.FC_OK
-    r.b = b
-    r.o = o
+    o.b = b
+    o.call = call
+    o.x = b.x
+    o.x.data = call.shared + b.turned_at if b.turned_pitch else call.source.data
     if b.turned_pitch:
-        code = threads.run(turn_task, &r, ceil_div(b.conv.out_size[2], TURNED_PIXELS),
-                           2.0 * TURNED * b.conv.in_channels * b.conv.out_size[2], False, o.threads)
+        code = threads.run(turn_task, &o, ceil_div(c.out_size[2], TURNED_PIXELS),
+                           2.0 * TURNED * c.in_channels * c.out_size[2], False, call.threads)
     if code == threads.FC_OK:
-        code = threads.run(reduce_task, &r,
-                           b.conv.groups * b.parts * b.panel_tasks * b.channel_tasks,
-                           reduction_operations(b), b.conv.flush_denormals, o.threads)
+        code = threads.run(reduce_task, &o, c.groups * b.parts * b.panel_tasks * b.channel_tasks,
+                           reduction_operations(b), c.flush_denormals, call.threads)
     if code == threads.FC_OK and not b.direct:
-        code = threads.run(combine_task, &r, b.conv.groups * b.panels, 4.0 * b.parts * b.part_bytes,
-                           b.conv.flush_denormals, o.threads)
+        code = threads.run(combine_task, &o, c.groups * b.panels, 4.0 * b.parts * b.part_bytes,
+                           c.flush_denormals, call.threads)
     return code
 
 
 # ---------------------------------------------------------------- arrays
 
-cdef class WeightGradient:
+cdef class WeightGradient(PlannedGradient):
     """The planned gradient of one signature with respect to the weights.
 
     Parameters
@@ -455,19 +321,12 @@ cdef class WeightGradient:
         Return (C, K) in place of (K, C): only of 1-wide kernels and one group.
     """
 
-    cdef Prepared op
-    cdef fc_view x, dy, source      # in the roles that the plan gave them
-    cdef object dtype
-    cdef tuple shape
-    cdef bint empty
+    cdef bint empty, swapped
 
-    def __init__(self, geometry, x, dy, dtype, bint flush_denormals,
-                 bint transposed=False):
-        cdef Axes axes = axes_of(geometry, geometry.plane)
-        cdef fc_conv conv = conv_of(geometry, dtype.itemsize == 8, flush_denormals)
-        self.x = view_of(x.strides, axes, dtype.itemsize)
-        self.dy = view_of(dy.strides, axes, dtype.itemsize)
-        self.dtype = dtype
+    def __init__(self, geometry, x, dy, dtype, bint flush_denormals, bint transposed=False):
+        cdef fc_conv conv = self.begin(geometry, dy, dtype, flush_denormals)
+        cdef Reduction *b = <Reduction *> self.blocking(sizeof(Reduction))
+        self.pays = True
         self.shape = geometry.kernel_size
         if not geometry.plane:
             self.shape = (geometry.out_channels, geometry.in_channels // geometry.groups,
@@ -475,46 +334,21 @@ cdef class WeightGradient:
         if transposed:
             self.shape = (geometry.in_channels, geometry.out_channels)
         self.empty = geometry.batch == 0
-        self.op = Prepared.__new__(Prepared)
-        cdef Reduction *b = <Reduction *> new_blocking(self.op, sizeof(Reduction))
+        self.call.source = self.view(x)
         b.transposed = transposed
-        plan_reduction(b, &conv, &self.x, &self.dy, &self.source)
+        plan_reduction(b, &conv, &self.call.source, &self.call.dy)
+        self.swapped = b.swapped
+        self.shared_bytes = b.turned_at + b.turned_pitch * b.conv.in_channels
+        self.workspace_bytes = b.workspace
 
     def run(self, cnp.ndarray x, cnp.ndarray dy):
         """Return the gradient; both arrays have the signature's shapes, strides and dtype."""
-        cdef cnp.ndarray dw = empty_array(self.shape, self.dtype)
-        cdef const Reduction *b = <const Reduction *> self.op.blocking
-        cdef Operands o
-        cdef Buffer sums, workspace, turned = None
-        cdef int code
+        cdef cnp.ndarray dw
         if self.empty:
+            dw = empty_array(self.shape, self.dtype)
             dw[...] = 0
             return dw
-        if b.swapped:
-            x, dy = dy, x
-        o.source = self.source
-        o.source.data = <char *> cnp.PyArray_DATA(x)
-        o.x = self.x
-        o.x.data = o.source.data
-        o.dy = self.dy
-        o.dy.data = <char *> cnp.PyArray_DATA(dy)
-        o.dw = <char *> cnp.PyArray_DATA(dw)
-        o.threads = threads.maximum()
-        sums = borrow_workspace(0 if b.direct else b.parts * b.part_bytes)
-        workspace = borrow_workspace(b.workspace * o.threads)
-        if b.turned_pitch:
-            turned = borrow_workspace(b.turned_pitch * b.conv.in_channels)
-            o.x.data = turned.data
-        o.sums = sums.data
-        o.workspace = workspace.data
-        with nogil:
-            code = reduce(b, &o)
-        return_workspace(sums)
-        return_workspace(workspace)
-        if turned is not None:
-            return_workspace(turned)
-        raise_for(code)
-        return dw
+        return self.compute(reduce, dy, x) if self.swapped else self.compute(reduce, x, dy)
 
 
 def exact(tuple arguments):

@@ -4,6 +4,7 @@
 from .arithmetic cimport index, round_up
 from .kernels cimport fc_kernels
 from .op cimport fc_conv, fc_view
+from .planned_gradient cimport fc_gradient_call
 
 
 cdef enum:
@@ -12,6 +13,7 @@ cdef enum:
 
 cdef struct Reduction:
     fc_conv conv            # without the axes that were folded into others
+    fc_view x               # as the strips read it: as it lies, or its turned copy
     const fc_kernels *kernels
     index element
     bint in_place           # every tap of every pixel lies in x, pixels side by side
@@ -19,6 +21,7 @@ cdef struct Reduction:
     bint swapped            # of a single tap: x and dy have changed roles
     bint direct             # sums are made where the result lies
     index turned_pitch      # of a channel's pixels in the copy of x that is read; 0 without
+    index turned_at         # where the copy is, behind the parts' sums
     bint by_lines           # lanes hold pixels of both factors, not channels of dy
     index group_in, group_out
     index taps, rows        # rows of the product: (channel, tap)
@@ -34,7 +37,8 @@ cdef struct Reduction:
     index parts             # partial sums of so many ranges of blocks
     index panel_tasks, panels_per_task, channel_tasks, channels_per_task
     index lines_at, taps_at, table_at, panel_at, workspace
-    index part_bytes        # of one partial sum
+    index part_bytes        # of one partial sum: [group][panel][row][channel of the panel], or by
+                            # lines [group][row][channel][lane]
 
 
 cdef struct Block:
@@ -44,14 +48,9 @@ cdef struct Block:
 
 
 cdef struct Operands:
-    fc_view x
-    fc_view dy
-    char *sums              # [part][group][panel][row][channel of the panel], or by lines
-                            # [part][group][row][channel][lane]
-    char *dw                # contiguous (K, C / groups, *kernel), or its transpose
-    fc_view source          # x before it was turned
-    char *workspace
-    int threads
+    const Reduction *b
+    const fc_gradient_call *call
+    fc_view x               # the plan's, with its data
 
 
 cdef struct Task:

@@ -130,7 +130,7 @@ cdef void gather_panel(const Task *t, index panel) noexcept nogil:
     """A panel's channels of dy, pixel by pixel; lanes past the last channel are zero."""
     cdef const Reduction *b = t.b
     cdef const fc_conv *c = &b.conv
-    cdef const fc_view *dy = &t.o.dy
+    cdef const fc_view *dy = &t.o.call.dy
     cdef index width = panel_width(b, panel), unit, line
     cdef bint whole = t.block.columns * dy.space[2] == dy.space[1]
     cdef const char *source
@@ -201,7 +201,7 @@ cdef void multiply(const Task *t, index panel, bint first) noexcept nogil:
 cdef void point_at_gradient(const Task *t) noexcept nogil:
     """Where each line of the block lies in dy, in the group's first channel."""
     cdef const Reduction *b = t.b
-    cdef const fc_view *dy = &t.o.dy
+    cdef const fc_view *dy = &t.o.call.dy
     cdef const char **lines = <const char **> (t.workspace + b.panel_at)
     cdef const char *first
     cdef index unit, line, depths = b.conv.out_size[0]
@@ -235,7 +235,7 @@ cdef void multiply_lines(const Task *t, bint first) noexcept nogil:
         d.columns = <int> min(b.kernels.dots.columns, b.group_out - column)
         for line in range(lines):
             for j in range(d.columns):
-                columns[line * MOST_ROWS + j] = source[line] + (column + j) * t.o.dy.channel
+                columns[line * MOST_ROWS + j] = source[line] + (column + j) * t.o.call.dy.channel
         row = 0
         while row < last:
             d.rows = <int> min(b.kernels.dots.rows, last - row)

@@ -80,32 +80,46 @@ FC_INLINE int is_inline_activation(const fc_epilogue *e) {
     return e->activation <= FC_ACT_LAST_INLINE;
 }
 
-/* What they need, ready: a clip's bounds, or a hard swish's sixth and beta. No vectors: they might
- * want the stack aligned, which costs the tiles a register. */
+/* What they need, ready: a clip's bounds, or a hard swish's sixth and what it adds. No vectors: they
+ * might want the stack aligned, which costs the tiles a register. */
 typedef struct {
     int any, swish;
-    real low, high;
-} activation_bounds;
+    union { real low, sixth; };
+    union { real high, beta; };
+} inline_numbers;
 
-FC_INLINE activation_bounds bounds_of(const fc_epilogue *e) {
-    const int clip = e->activation == FC_ACT_CLIP, swish = is_hardswish(e);
-    return (activation_bounds){
+FC_INLINE inline_numbers numbers_of(const fc_epilogue *e) {
+    inline_numbers n = {
         .any = e->activation != FC_ACT_NONE,
-        .swish = swish,
-        .low = swish ? hardswish_sixth(e) : clip ? (real)e->alpha : 0,
-        .high = swish ? hardswish_beta(e) : clip ? (real)e->beta : (real)__builtin_inf(),
+        .swish = is_hardswish(e),
+        .low = 0,
+        .high = (real)__builtin_inf(),
     };
+    if (n.swish) {
+        n.sixth = hardswish_sixth(e);
+        n.beta = hardswish_beta(e);
+    } else if (e->activation == FC_ACT_CLIP) {
+        n.low = (real)e->alpha;
+        n.high = (real)e->beta;
+    }
+    return n;
 }
 
 /* Bounds at most. */
 FC_INLINE int is_clip_activation(const fc_epilogue *e) { return e->activation <= FC_ACT_CLIP; }
 
-FC_INLINE vec clip_activation(vec v, const activation_bounds *b) {
-    return b->any ? clip_vec(v, splat(b->low), splat(b->high)) : v;
+FC_INLINE vec clip_activation(vec v, const inline_numbers *n) {
+    return n->any ? clip_vec(v, splat(n->low), splat(n->high)) : v;
 }
 
-FC_INLINE vec inline_activation(vec v, const activation_bounds *b) {
-    return b->swish ? hardswish_vec(v, b->low, b->high) : clip_activation(v, b);
+/* Of so many vectors, a constant number: which one it is, is asked once. */
+FC_INLINE void inline_activations(const inline_numbers *n, const int count, vec *v) {
+    if (n->swish) {
+        FC_UNROLL for (int i = 0; i < count; i++) v[i] = hardswish_vec(v[i], n->sixth, n->beta);
+    } else if (n->any) {
+        FC_UNROLL for (int i = 0; i < count; i++)
+            v[i] = clip_vec(v[i], splat(n->low), splat(n->high));
+    }
 }
 
 #endif

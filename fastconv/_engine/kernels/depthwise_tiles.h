@@ -60,16 +60,20 @@ FC_INLINE void leave_pixels(const int pixels, const int vectors, const int whole
         finish_pixels(d, kept, pixel, pixels, channel, (vectors - 1) * FC_LANES + lanes);
         return;
     }
-    const activation_bounds bounds = bounds_of(e);
     char *out = d->out + pixel * d->out_pixel + channel * (ptrdiff_t)sizeof(real);
+    vec y[DEPTHWISE_PIXELS * DEPTHWISE_VECTORS];
     FC_UNROLL for (int v = 0; v < vectors; v++) {
         const real *bias = (const real *)e->bias + channel + v * FC_LANES;
         const vec b = !e->bias ? (vec){0} : whole ? load(bias) : load_first(bias, lanes);
-        FC_UNROLL for (int j = 0; j < pixels; j++) {
-            const vec y = inline_activation(sum[j][v] + b, &bounds);
+        FC_UNROLL for (int j = 0; j < pixels; j++) y[j * vectors + v] = sum[j][v] + b;
+    }
+    const inline_numbers numbers = numbers_of(e);
+    inline_activations(&numbers, pixels * vectors, y);
+    FC_UNROLL for (int j = 0; j < pixels; j++) {
+        FC_UNROLL for (int v = 0; v < vectors; v++) {
             real *to = (real *)(out + j * d->out_pixel) + v * FC_LANES;
-            if (whole) store(to, y);
-            else store_first(to, y, lanes);
+            if (whole) store(to, y[j * vectors + v]);
+            else store_first(to, y[j * vectors + v], lanes);
         }
     }
 }
@@ -150,11 +154,16 @@ FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int who
 }
 
 /* Two whole vectors, one whole vector, one masked vector; each for any window and for those that
- * share taps: taps of a row, stride. */
+ * share taps: taps of a row, stride. Five taps in double are rare, and a third of the code. */
 #define DEPTHWISE_TILES(X) UPTO_PIXELS(X, 2, 1) UPTO_PIXELS(X, 1, 1) UPTO_PIXELS(X, 1, 0)
+#if FC_DTYPE == 32
 #define SLIDING_KINDS(X, ...) \
     X(0, 1, __VA_ARGS__) X(3, 1, __VA_ARGS__) X(5, 1, __VA_ARGS__) X(5, 2, __VA_ARGS__)
 enum { KIND_0_1, KIND_3_1, KIND_5_1, KIND_5_2, KIND_COUNT };
+#else
+#define SLIDING_KINDS(X, ...) X(0, 1, __VA_ARGS__) X(3, 1, __VA_ARGS__)
+enum { KIND_0_1, KIND_3_1, KIND_COUNT };
+#endif
 
 #define DEPTHWISE_NAME(taps, stride, pixels, vectors, whole) \
     depthwise_##taps##_##stride##_##pixels##x##vectors##x##whole

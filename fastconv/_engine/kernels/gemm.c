@@ -57,16 +57,16 @@ FC_INLINE void finish_sums(const int rows, const int vectors, const fc_gemm_args
             sum[i][vectors - 1] += load_upto(from + (vectors - 1) * FC_LANES, last);
         }
     }
-    const activation_bounds bounds = bounds_of(&f->epilogue);
-    if (bounds.swish) {
+    const inline_numbers numbers = numbers_of(&f->epilogue);
+    if (numbers.swish) {
         FC_UNROLL for (int i = 0; i < rows; i++) {
             FC_UNROLL for (int j = 0; j < vectors; j++)
-                sum[i][j] = hardswish_vec(sum[i][j], bounds.low, bounds.high);
+                sum[i][j] = hardswish_vec(sum[i][j], numbers.sixth, numbers.beta);
         }
-    } else if (bounds.any) {
+    } else if (numbers.any) {
         FC_UNROLL for (int i = 0; i < rows; i++) {
             FC_UNROLL for (int j = 0; j < vectors; j++)
-                sum[i][j] = clip_activation(sum[i][j], &bounds);
+                sum[i][j] = clip_activation(sum[i][j], &numbers);
         }
     }
     FC_UNROLL for (int i = 0; i < rows; i++) {

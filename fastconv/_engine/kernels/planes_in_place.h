@@ -68,7 +68,7 @@ typedef struct {
     char *out;
     ptrdiff_t out_row, out_vector;
     real bias;
-    activation_bounds bounds;
+    inline_numbers numbers;
 } strip;
 
 typedef void (*strip_function)(const fc_planes_args *, const strip *);
@@ -170,7 +170,7 @@ FC_INLINE void leave_row(const int vectors, const int beside, const fc_planes_ar
                          const strip *s, ptrdiff_t r, const vec *sum) {
     FC_UNROLL for (int v = 0; v < vectors; v++) {
         const ptrdiff_t column = s->at.column + (beside ? v * FC_LANES : 0);
-        const vec y = clip_activation(sum[v] + splat(s->bias), &s->bounds);
+        const vec y = clip_activation(sum[v] + splat(s->bias), &s->numbers);
         real *to = (real *)(s->out + r * s->out_row + v * s->out_vector);
         if (!beside && s->at.row + v * s->at.down + r >= p->rows) continue;
         if (beside && v < vectors - 1) store(to, y);
@@ -284,7 +284,7 @@ static void in_place(const fc_planes_args *p) {
     strip s = {.at.edges = &edges, .at.across = narrow ? 0 : FC_LANES};
     if (at_once) {
         s.bias = p->epilogue.bias ? *(const real *)p->epilogue.bias : 0;
-        s.bounds = bounds_of(&p->epilogue);
+        s.numbers = numbers_of(&p->epilogue);
     }
     for (; s.at.row < p->rows; s.at.row += bands * s.rows) {
         const ptrdiff_t rows = ceil_div(p->rows - s.at.row, bands);

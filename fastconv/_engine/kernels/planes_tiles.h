@@ -66,14 +66,14 @@ FC_INLINE void store_rows(const int channels, const int rows, const int vectors,
                           const place *at) {
     const ptrdiff_t down = beside ? 0 : rows, across = beside ? FC_LANES : 0;
     const fc_epilogue *e = &p->epilogue;
-    const activation_bounds bounds = bounds_of(e);
+    const inline_numbers numbers = numbers_of(e);
     FC_UNROLL for (int k = 0; k < channels; k++) {
         const vec bias = splat(e->bias ? ((const real *)e->bias)[k] : 0);
         FC_UNROLL for (int v = 0; v < vectors; v++) {
             const ptrdiff_t row = at->row + v * down, column = at->column + v * across;
             char *out = p->out + k * p->out_channel + row * p->out_row;
             FC_UNROLL for (int r = 0; r < rows; r++) {
-                const vec y = clip_activation(sum[k][r][v] + bias, &bounds);
+                const vec y = clip_activation(sum[k][r][v] + bias, &numbers);
                 real *to = (real *)(out + r * p->out_row) + column;
                 if (!whole && row + r >= p->rows) continue;
                 if (beside && v < vectors - 1) store(to, y);
@@ -119,7 +119,7 @@ FC_INLINE int leaves_at_once(const fc_planes_args *p) {
 FC_INLINE void leave_tile(const int channels, const int rows, const int vectors, const int beside,
                           const fc_planes_args *p, const planes_sums sum, const place *at) {
     if (leaves_at_once(p)) {
-        if (at->row + (beside ? 1 : vectors) * rows <= p->rows)
+        if ((beside && rows == 1) || at->row + (beside ? 1 : vectors) * rows <= p->rows)
             store_rows(channels, rows, vectors, beside, 1, p, sum, at);
         else
             store_rows(channels, rows, vectors, beside, 0, p, sum, at);

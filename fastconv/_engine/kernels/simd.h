@@ -107,11 +107,13 @@ FC_INLINE void store_first(real *p, vec v, int n) { _mm256_maskstore_pd(p, first
 #else
 FC_INLINE vec load_first(const real *p, int n) {
     vec v = {0};
-    for (int i = 0; i < n; i++) v[i] = p[i];
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++)
+        if (i < n) v[i] = p[i];
     return v;
 }
 FC_INLINE void store_first(real *p, vec v, int n) {
-    for (int i = 0; i < n; i++) p[i] = v[i];
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++)
+        if (i < n) p[i] = v[i];
 }
 #endif
 

@@ -20,12 +20,20 @@ enum { ACROSS = 8 };
 typedef real narrow
     __attribute__((vector_size(WIDE_LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
 
+/* Out of line: what is rare would be most of the code where it is inlined. */
+FC_NOINLINE void load_apart(const char *p, ptrdiff_t step, ptrdiff_t count, wide *v) {
+    double lanes[WIDE_LANES] = {0};
+    for (ptrdiff_t i = 0; i < WIDE_LANES && i < count; i++)
+        lanes[i] = *(const real *)(p + i * step);
+    memcpy(v, lanes, sizeof *v);
+}
+
 /* The first `count` of the lanes (all from WIDE_LANES on); the others read as zero. */
 FC_INLINE wide load_wide(const char *p, ptrdiff_t step, ptrdiff_t count) {
     if (step == ELEMENT && count >= WIDE_LANES)
         return __builtin_convertvector(*(const narrow *)p, wide);
-    wide v = {0};
-    for (ptrdiff_t i = 0; i < WIDE_LANES && i < count; i++) v[i] = *(const real *)(p + i * step);
+    wide v;
+    load_apart(p, step, count, &v);
     return v;
 }
 

@@ -96,40 +96,36 @@ FC_INLINE void input_run(const int n, const int axes, const fc_winograd_input_ar
 
 /* ---- output ---- */
 
-/* One output pixel of a vector of channels, through the epilogue. */
-FC_INLINE void finish_pixel(const fc_winograd_output_args *a, vec v, vec bias,
-                            const activation_bounds *bounds, char *dst, const char *residual,
-                            ptrdiff_t left) {
-    if (a->epilogue.bias) v += bias;
-    if (residual) v += load_upto((const real *)residual, left);
-    store_upto((real *)dst, inline_activation(v, bounds), left);
-}
-
-/* Outputs parity, parity + 2, ... of one line of n products. */
+/* Outputs parity, parity + 2, ... of one line of n products, through the epilogue. */
 FC_INLINE void output_line(const int m, const int n, const fc_winograd_output_args *a,
-                           const vec *p, vec bias, const activation_bounds *bounds,
+                           const vec *p, vec bias, const inline_numbers *numbers,
                            ptrdiff_t width, char *dst, const char *residual, ptrdiff_t left) {
     FC_UNROLL for (int parity = 0; parity < 2; parity++) {
         vec y[FC_WINOGRAD_MAX_TILE / 2];
         output_points(m, n, parity, p, y);
         FC_UNROLL for (int i = 0; i < m / 2; i++) {
             const int column = 2 * i + parity;
-            if (column < width)
-                finish_pixel(a, y[i], bias, bounds, dst + column * a->dst_pixel,
-                             residual ? residual + column * a->residual_pixel : NULL, left);
+            y[i] += bias;
+            if (residual && column < width)
+                y[i] += load_upto((const real *)(residual + column * a->residual_pixel), left);
+        }
+        inline_activations(numbers, m / 2, y);
+        FC_UNROLL for (int i = 0; i < m / 2; i++) {
+            const int column = 2 * i + parity;
+            if (column < width) store_upto((real *)(dst + column * a->dst_pixel), y[i], left);
         }
     }
 }
 
 FC_INLINE void output_tile(const int m, const int n, const int axes,
                            const fc_winograd_output_args *a, const char *src, vec bias,
-                           const activation_bounds *bounds, ptrdiff_t width, char *dst,
+                           const inline_numbers *numbers, ptrdiff_t width, char *dst,
                            const char *residual, ptrdiff_t left) {
     const ptrdiff_t point = a->src_point;
     if (axes == 1) {
         vec p[MAX_POINTS];
         FC_UNROLL for (int i = 0; i < n; i++) p[i] = load((const real *)(src + i * point));
-        output_line(m, n, a, p, bias, bounds, width, dst, residual, left);
+        output_line(m, n, a, p, bias, numbers, width, dst, residual, left);
         return;
     }
     FC_UNROLL for (int parity = 0; parity < 2; parity++) {
@@ -144,7 +140,7 @@ FC_INLINE void output_tile(const int m, const int n, const int axes,
         FC_UNROLL for (int i = 0; i < m / 2; i++) {
             const int row = 2 * i + parity;
             if (row < a->height)
-                output_line(m, n, a, line[i], bias, bounds, width, dst + row * a->dst_row,
+                output_line(m, n, a, line[i], bias, numbers, width, dst + row * a->dst_row,
                             residual ? residual + row * a->residual_row : NULL, left);
         }
     }
@@ -153,17 +149,18 @@ FC_INLINE void output_tile(const int m, const int n, const int axes,
 FC_INLINE void output_run(const int m, const int n, const int axes,
                           const fc_winograd_output_args *a) {
     const char *biases = a->epilogue.bias;
-    const activation_bounds bounds = bounds_of(&a->epilogue);
+    const inline_numbers numbers = numbers_of(&a->epilogue);
     for (ptrdiff_t tile = 0; tile < a->tiles; tile++) {
         const ptrdiff_t columns = a->width - tile * a->tile_width;
         const ptrdiff_t width = (columns + a->dilation - 1) / a->dilation;
         for (ptrdiff_t c = 0; c < a->channels; c += FC_LANES) {
             const ptrdiff_t left = a->channels - c, bytes = c * (ptrdiff_t)sizeof(real);
-            const vec bias = biases ? load_upto((const real *)biases + c, left) : (vec){0};
+            /* -0 changes nothing, not even the sign of a zero */
+            const vec bias = biases ? load_upto((const real *)biases + c, left) : splat((real)-0.0);
             const char *residual =
                 a->residual ? a->residual + tile * a->residual_tile + bytes : NULL;
-            output_tile(m, n, axes, a, a->src + tile * a->src_tile + bytes, bias, &bounds, width,
-                        a->dst + tile * a->dst_tile + bytes, residual, left);
+            output_tile(m, n, axes, a, a->src + tile * a->src_tile + bytes, bias, &numbers,
+                        width, a->dst + tile * a->dst_tile + bytes, residual, left);
         }
     }
 }
@@ -227,10 +224,13 @@ FC_INLINE void filter_tile(const int taps, const int n, const int axes, const re
 }
 
 /* FC_LANES consecutive weights of as many output channels, [weight][channel]. */
-FC_INLINE void turn_weights(const int whole, const char *from, ptrdiff_t row, ptrdiff_t outputs,
-                            ptrdiff_t count, real *to) {
+FC_NOINLINE void turn_weights(const char *from, ptrdiff_t row, ptrdiff_t outputs, ptrdiff_t count,
+                              real *to) {
     vec block[FC_LANES];
-    load_transposed(block, whole, from, row, outputs, count);
+    if (outputs >= FC_LANES && count >= FC_LANES)
+        load_transposed(block, 1, from, row, outputs, count);
+    else
+        load_transposed(block, 0, from, row, outputs, count);
     FC_UNROLL for (int i = 0; i < FC_LANES; i++) store(to + i * FC_LANES, block[i]);
 }
 
@@ -247,11 +247,7 @@ FC_INLINE void filter_panel(const int taps, const int n, const int axes,
             for (ptrdiff_t w0 = 0; w0 < run; w0 += FC_LANES) {
                 const char *from = a->weight + k0 * a->row
                                    + (c0 * kernel + w0) * (ptrdiff_t)sizeof(real);
-                real *to = scratch + w0 * FC_LANES;
-                if (outputs >= FC_LANES && run - w0 >= FC_LANES)
-                    turn_weights(1, from, a->row, outputs, run - w0, to);
-                else
-                    turn_weights(0, from, a->row, outputs, run - w0, to);
+                turn_weights(from, a->row, outputs, run - w0, scratch + w0 * FC_LANES);
             }
             for (ptrdiff_t c = 0; c < inputs; c++) {
                 for (int k = 0; k < FC_LANES; k += DOUBLES)

@@ -1,0 +1,2 @@
+class PlannedGradient:
+    pays: bool
