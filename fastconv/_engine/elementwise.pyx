@@ -9,7 +9,7 @@ import numpy as np
 cimport numpy as cnp
 from libc.stddef cimport ptrdiff_t
 
-from . cimport dispatch, memory, threads
+from . cimport dispatch, threads
 from .arithmetic cimport ceil_div
 from .elementwise_kernels cimport (
     FC_ADD, FC_DIV, FC_LRN_LINES, FC_MUL, FC_SUB, fc_binary_args, fc_elementwise_kernels,
@@ -17,9 +17,9 @@ from .elementwise_kernels cimport (
 )
 from .grid cimport (
     BLOCK_ELEMENTS, TRANSPOSED_COLS, Axis, Cut, Place, Walk, bring_contiguous_axis_in, build_grid,
-    cut_grid, cut_lines, deliver, lines_in_lanes, moved, prepare, run_walk, table_data, walk_blocks,
+    cut_grid, cut_lines, deliver, lines_in_lanes, moved, prepare, table_data, walk_blocks,
 )
-from .program cimport Recorded, listening
+from .program cimport Recorded, new_array, perform
 from .conv import ACTIVATION_CODES
 
 cnp.import_array()
@@ -30,10 +30,7 @@ cdef double EXP_WORK = 30
 
 def empty(shape, dtype):
     """A new C-contiguous array on a 64-byte boundary, not initialised."""
-    array = memory.empty_array(tuple(shape), np.dtype(dtype))
-    if listening() is not None:
-        listening().arrays.append(array)
-    return array
+    return new_array(tuple(shape), np.dtype(dtype))
 
 
 # --- map: activations, affine maps per channel -------------------------------------------------
@@ -135,11 +132,8 @@ cdef int run_map(cnp.ndarray x, cnp.ndarray out, int channel_axis, tuple tables,
     frame.walk.kernel = map_block
     frame.walk.context = &frame.context
     frame.work = <double> cnp.PyArray_SIZE(x) * (8 * element + work_per_element)
-    with nogil:
-        run_walk(&frame.walk, frame.work, threads.maximum())
-    if listening() is not None:
-        step = listening().record(run_map_frame, &frame, sizeof(frame),
-                                  tables[3:] if moving else tables)
+    step = perform(run_map_frame, &frame, sizeof(frame), 0, tables[3:] if moving else tables)
+    if step is not None:
         step.moves(&frame, &frame.context.args.x, False)
         step.moves(&frame, &frame.context.args.out, True)
         if moving:
@@ -215,10 +209,8 @@ def binary(str op, cnp.ndarray x, cnp.ndarray y, cnp.ndarray out):
     frame.walk.kernel = binary_block
     frame.walk.context = &frame.context
     frame.work = <double> cnp.PyArray_SIZE(x) * 12 * cnp.PyArray_ITEMSIZE(x)
-    with nogil:
-        run_walk(&frame.walk, frame.work, threads.maximum())
-    if listening() is not None:
-        step = listening().record(run_binary_frame, &frame, sizeof(frame), ())
+    step = perform(run_binary_frame, &frame, sizeof(frame), 0, ())
+    if step is not None:
         step.moves(&frame, &frame.context.args.x, False)
         step.moves(&frame, &frame.context.args.y, False)
         step.moves(&frame, &frame.context.args.out, True)
@@ -279,10 +271,8 @@ def softmax(cnp.ndarray x, cnp.dtype dtype, int axis, bint logarithm, out=None):
         frame.walk.kernel = softmax_block
         frame.walk.context = &frame.context
         frame.work = <double> cnp.PyArray_SIZE(source) * (8 * dtype.itemsize + EXP_WORK)
-        with nogil:
-            run_walk(&frame.walk, frame.work, threads.maximum())
-        if listening() is not None:
-            step = listening().record(run_softmax_frame, &frame, sizeof(frame), ())
+        step = perform(run_softmax_frame, &frame, sizeof(frame), 0, ())
+        if step is not None:
             step.moves(&frame, &frame.context.args.x, False)
             step.moves(&frame, &frame.context.args.out, True)
     return deliver(target, out)
@@ -322,11 +312,9 @@ def local_response_norm(cnp.ndarray x, cnp.dtype dtype, int axis, Py_ssize_t siz
     cdef Cut *cut = &frame.walk.cut
     cdef Recorded step
     cdef cnp.ndarray source, target
-    cdef memory.Buffer scratch
     cdef const fc_elementwise_kernels *kernels = dispatch.kernels(dtype.itemsize == 8).elementwise
     cdef Axis *line
     cdef Py_ssize_t length = cnp.PyArray_DIM(x, axis), before, after, scratch_line
-    cdef int most
     cdef bint across
     source, target = prepare(x, dtype, out, False)
     if cnp.PyArray_SIZE(source):
@@ -336,14 +324,12 @@ def local_response_norm(cnp.ndarray x, cnp.dtype dtype, int axis, Py_ssize_t siz
         before, after = min(size // 2, length - 1), min((size - 1) // 2, length - 1)
         scratch_line = ceil_div(
             (before + after + length + kernels.lanes) * <Py_ssize_t> dtype.itemsize, 64) * 64
-        most = threads.maximum()
-        scratch = memory.borrow_workspace(most * FC_LRN_LINES * scratch_line)
         frame.context.args = fc_lrn_args(
             x=<const char *> cnp.PyArray_DATA(source), x_step=cnp.PyArray_STRIDE(source, axis),
             x_line=line.x,
             out=<char *> cnp.PyArray_DATA(target), out_step=cnp.PyArray_STRIDE(target, axis),
             out_line=line.out, length=length, lines=0, before=before, after=after,
-            alpha=alpha / size, beta=beta, k=k, scratch=scratch.data,
+            alpha=alpha / size, beta=beta, k=k, scratch=NULL,
             scratch_line=scratch_line,
         )
         across = lines_in_lanes(cut, frame.context.args.x_step, length, dtype.itemsize)
@@ -353,14 +339,8 @@ def local_response_norm(cnp.ndarray x, cnp.dtype dtype, int axis, Py_ssize_t siz
         frame.walk.context = &frame.context
         frame.work = <double> cnp.PyArray_SIZE(source) * (
             8 * dtype.itemsize + 2 * EXP_WORK + 2 * (before + after))
-        try:
-            with nogil:
-                run_walk(&frame.walk, frame.work, most)
-            if listening() is not None:
-                step = listening().record(run_lrn_frame, &frame, sizeof(frame), ())
-                step.workspace_bytes = FC_LRN_LINES * scratch_line
-                step.moves(&frame, &frame.context.args.x, False)
-                step.moves(&frame, &frame.context.args.out, True)
-        finally:
-            memory.return_workspace(scratch)
+        step = perform(run_lrn_frame, &frame, sizeof(frame), FC_LRN_LINES * scratch_line, ())
+        if step is not None:
+            step.moves(&frame, &frame.context.args.x, False)
+            step.moves(&frame, &frame.context.args.out, True)
     return deliver(target, out)

@@ -12,10 +12,9 @@ from libc.stddef cimport ptrdiff_t
 
 from . cimport dispatch, threads
 from .arithmetic cimport ceil_div
-from .arrays cimport raise_for
 from .elementwise_kernels cimport fc_elementwise_kernels, fc_pick_args, fc_weigh_args
-from .grid cimport Axis, Cut, Place, Walk, build_grid, cut_grid, run_walk, walk_blocks
-from .program cimport Recorded, listening
+from .grid cimport Axis, Cut, Place, Walk, build_grid, cut_grid, walk_blocks
+from .program cimport Recorded, perform
 
 cnp.import_array()
 
@@ -77,7 +76,6 @@ def weigh(cnp.ndarray x, cnp.ndarray offsets, cnp.ndarray weights, cnp.ndarray o
     """
     cdef Context context
     cdef Recorded step
-    cdef int code
     if not cnp.PyArray_SIZE(out):
         return out
     context.kernels = dispatch.kernels(cnp.PyArray_ITEMSIZE(x) == 8).elementwise
@@ -93,11 +91,8 @@ def weigh(cnp.ndarray x, cnp.ndarray offsets, cnp.ndarray weights, cnp.ndarray o
     context.all_lines = cnp.PyArray_DIM(out, 0) * context.lines
     context.lines_per_task = max(1, TASK_ELEMENTS // context.count)
     context.work = <double> cnp.PyArray_SIZE(out) * context.taps * 4 * cnp.PyArray_ITEMSIZE(x)
-    with nogil:
-        code = run_weigh(&context, NULL, threads.maximum())
-    raise_for(code)
-    if listening() is not None:
-        step = listening().record(run_weigh, &context, sizeof(context), (offsets, weights))
+    step = perform(run_weigh, &context, sizeof(context), 0, (offsets, weights))
+    if step is not None:
         step.moves(&context, &context.x, False)
         step.moves(&context, &context.out, True)
     return out
@@ -162,10 +157,8 @@ def pick(cnp.ndarray x, cnp.ndarray index, cnp.ndarray out):
     frame.walk.kernel = pick_block
     frame.walk.context = &frame.context
     frame.work = <double> cnp.PyArray_SIZE(out) * 8 * cnp.PyArray_ITEMSIZE(x)
-    with nogil:
-        run_walk(&frame.walk, frame.work, threads.maximum())
-    if listening() is not None:
-        step = listening().record(run_pick, &frame, sizeof(frame), (index,))
+    step = perform(run_pick, &frame, sizeof(frame), 0, (index,))
+    if step is not None:
         step.moves(&frame, &frame.context.args.x, False)
         step.moves(&frame, &frame.context.args.out, True)
     return out

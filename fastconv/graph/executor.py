@@ -22,7 +22,8 @@ from fastconv.functional._cache import BoundedCache
 from .ir import Graph, GraphError, Node, Value
 from .joins import Share, find_shares, place_in
 from .ops import TABLE
-from .plan import Plan, record
+from .plan import Plan
+from .recorder import record
 
 __all__ = ["Executor", "Operation", "Profiled"]
 
@@ -243,15 +244,16 @@ class Executor:
         with np.errstate(all="ignore"):
             key = _signature(inputs)
             plan = None if key is None else self._plans.get(key)
+            if key is not None and key not in self._plans:
+                results, plan = record(self, inputs)
+                self._plans.remember(key, plan)
+                if results is not None:
+                    return results
             if plan is not None:
                 results = self._run_plan(plan, inputs)
                 if results is not None:
                     return results
                 self._plans[key] = None
-            elif key is not None and key not in self._plans:
-                results, plan = record(self, inputs)
-                self._plans.remember(key, plan)
-                return results
             slots = self.filled(inputs)
             for step in self.steps:
                 self.run_step(step, slots)

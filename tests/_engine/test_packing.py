@@ -59,7 +59,7 @@ def test_a_thread_of_a_single_call_has_room_for_a_part_of_the_weights(case, layo
     x, weight, settings = operands(case, layout, "float32")
     arguments = (1, settings["padding"], 1, 1, layout, settings["algorithm"], None)
     once, often = (
-        plan_call("conv2d", x, weight, None, None, "high", arguments, packed=packed)
+        plan_call("conv2d", x, weight, "high", arguments, packed=packed)
         for packed in (False, True)
     )
     assert 0 < once.workspace_bytes - often.workspace_bytes < once.packed_bytes

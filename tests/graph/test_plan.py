@@ -8,6 +8,7 @@ import pytest
 import fastconv
 from fastconv.graph.executor import Executor, Operation
 from fastconv.graph.ir import Graph, GraphError, Node, Value
+from fastconv.graph.recorder import record
 
 SHAPE = (1, 8, 6, 5)
 
@@ -117,6 +118,28 @@ def test_steps_in_python_are_called(rng):
     nodes = [conv(rng, x, a), Node("Greater", [a, x], [b]), Node("Where", [b, a, x], [c]),
              conv(rng, c, y)]
     check(Graph([x], [y, c], nodes), [[random(rng, *SHAPE)] for _ in range(3)])
+
+
+def test_plans_of_native_steps_are_made_before_anything_runs(rng):
+    """NaN all over, so that a step that had run would show."""
+    executor, x = Executor(network(rng)), random(rng, *SHAPE)
+    wanted = stepwise(executor, [x])
+    results, plan = record(executor, [np.full_like(x, np.nan)])
+    assert results is None
+    for result, exact in zip(executor._run_plan(plan, [x]), wanted, strict=True):
+        np.testing.assert_array_equal(result, exact)
+
+
+def test_steps_in_python_find_all_numbers_made(rng):
+    """What waits is run before them, though the arrays that it reads are gone by then."""
+    x, a, b, c, d, e, y = (value(name, SHAPE) for name in "xabcdey")
+    nodes = [Node("Greater", [x, x], [a]), Node("Where", [a, x, x], [b]), Node("Relu", [b], [c]),
+             Node("Softmax", [c], [d], {"axis": 1}, version=13), conv(rng, d, e),
+             Node("Where", [a, x, e], [y])]
+    executor, feed = Executor(Graph([x], [y], nodes)), [random(rng, *SHAPE)]
+    results, plan = record(executor, feed)
+    np.testing.assert_array_equal(results[0], stepwise(executor, feed)[0])
+    np.testing.assert_array_equal(executor._run_plan(plan, feed)[0], results[0])
 
 
 def test_views_and_shapes_cost_nothing(rng, monkeypatch):

@@ -19,6 +19,7 @@ from ._entry import (
     empty_in_order,
     in_memory_order,
     integers,
+    inverse,
     operator,
 )
 
@@ -269,7 +270,7 @@ def _cropped(x, pairs, mode, value):
     """Padding of which some is taken off."""
     order = in_memory_order(x)
     padded = functional.pad(x.transpose(order), [pairs[axis] for axis in order], mode, value)
-    return padded.transpose(np.argsort(order))
+    return padded.transpose(inverse(order))
 
 
 def _fill_ends(result, inside, axis, size, pair, mode, value):
