@@ -18,7 +18,8 @@ give another shape, `run` says so, and the executor does without the plan.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -143,18 +144,19 @@ class Plan:
     """What the recorder found; any number of threads may run it."""
 
     def __init__(self, executor: Executor, buffers: list[Buffer], operations: list[Any],
-                 schedule: list[Native | Called], results: list[Any],
+                 steps_of: list[int], schedule: list[Native | Called], results: list[Any],
                  constants: list[Any]) -> None:
         self._executor, self._schedule, self._results = executor, schedule, results
         self._constants = constants  # operations point into them
-        self._program = Program(operations)
+        self._program, self._steps_of = Program(operations), steps_of
         offsets, self.arena_bytes = _arrange(buffers)
         self._offsets = np.array(offsets, np.uintp)
         self._in_arena = np.array([buffer.kind == "arena" for buffer in buffers], np.uintp)
         self._delivered = [index for index, buffer in enumerate(buffers)
                            if buffer.kind == "result"]
 
-    def run(self, inputs: Sequence[np.ndarray], arena: np.ndarray) -> list[Any] | None:
+    def run(self, inputs: Sequence[np.ndarray], arena: np.ndarray,
+            watch: Callable[[Step | int, float], Any] | None = None) -> list[Any] | None:
         """Run on arrays of the plan's signature.
 
         Parameters
@@ -162,6 +164,8 @@ class Plan:
         inputs : sequence of ndarray
         arena : ndarray of uint8
             At least `arena_bytes` and a cache line.
+        watch : callable, optional
+            Gets the seconds of each called step, and of each operation with its step's number.
 
         Returns
         -------
@@ -176,11 +180,24 @@ class Plan:
         outputs = self._new_results(pointers, owners)
         for part in self._schedule:
             if isinstance(part, Native):
-                self._program.run(pointers, *part)
-            elif not self._call(part, pointers, owners, arena):
+                self._run_native(part, pointers, watch)
+                continue
+            start = time.perf_counter()
+            if not self._call(part, pointers, owners, arena):
                 return None
+            if watch is not None:
+                watch(part.step, time.perf_counter() - start)
         return [self._copied(result, pointers, owners, arena) if at not in outputs
                 else outputs[at] for at, result in enumerate(self._results)]
+
+    def _run_native(self, part: Native, pointers: np.ndarray, watch: Any) -> None:
+        if watch is None:
+            self._program.run(pointers, *part)
+            return
+        for at in range(part.first, part.end):
+            start = time.perf_counter()
+            self._program.run(pointers, at, at + 1)
+            watch(self._steps_of[at], time.perf_counter() - start)
 
     def _new_results(self, pointers: np.ndarray, owners: dict[int, np.ndarray]) -> dict[int, Any]:
         """The arrays that the caller gets, where the last operation fills them itself."""

@@ -72,6 +72,7 @@ class _Recorder:
         self.live: list[int] = []
         self.places: dict[int, Place] = {}  # by slot; slots that are in neither dict are static
         self.operations: Operations = []
+        self.steps_of: list[int] = []  # of each operation: the step that it is a part of
         self.schedule: list[Native | Called] = []
         self.room = Room()
         self.waiting: list[Recorded] = []
@@ -243,6 +244,7 @@ class _Recorder:
                 self.buffers[index].last = self.at
         first, end = len(self.operations), len(self.operations) + len(operations)
         self.operations += operations
+        self.steps_of += [self.at] * len(operations)
         if self.schedule and isinstance(self.schedule[-1], Native):
             first = self.schedule.pop().first
         if end > first:
@@ -279,7 +281,8 @@ class _Recorder:
                 self._deliver(place)
         constants = [self.slots[slot] for slot in range(len(self.slots))
                      if slot not in self.places and self.slots[slot] is not None]
-        return Plan(self.executor, self.buffers, self.operations, self.schedule, results, constants)
+        return Plan(self.executor, self.buffers, self.operations, self.steps_of, self.schedule,
+                    results, constants)
 
     def _deliver(self, place: Place) -> None:
         """Let a buffer that is an output as it should be, and no more, be the caller's array."""
