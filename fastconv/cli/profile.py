@@ -3,9 +3,9 @@
 Runs the network on random numbers and prints a line a node: what its store does beyond the
 operator, the algorithm of convolutions, the fastest of the runs, its share of them all, its speed,
 the share of the machine's measured multiply-add peak, and the bytes of the arrays that it reads and
-writes. Nodes that only look at arrays another way, or at shapes, take no time. Speeds count the definition's operations: winograd needs fewer and may pass 100% of the
-peak. "reference" marks nodes that fastconv has no code for. The total is that of all nodes, each at
-its fastest.
+writes. Nodes that only look at arrays another way, or at shapes, take no time. Speeds count the
+definition's operations: winograd needs fewer and may pass 100% of the peak. "reference" marks nodes
+that fastconv has no code for. The total is that of all nodes, each at its fastest.
 """
 
 from __future__ import annotations

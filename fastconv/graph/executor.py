@@ -19,6 +19,7 @@ import numpy as np
 from fastconv.config import get_precision
 from fastconv.functional._cache import BoundedCache
 
+from .decisions import deciding_inputs
 from .ir import Graph, GraphError, Node, Value
 from .joins import Share, find_shares, place_in
 from .ops import TABLE
@@ -177,6 +178,7 @@ class Executor:
         if sole_owner:
             self._give_up_weights(slots)
         self.steps = self._with_lifetimes(steps, self._find_homes())
+        self.deciding = deciding_inputs(graph)
         self._plans = BoundedCache(_PLANS)
         self._arenas: list[np.ndarray] = []
 
@@ -242,7 +244,7 @@ class Executor:
         """
         # NumPy warns of infinities and NaN, which are right answers here.
         with np.errstate(all="ignore"):
-            key = _signature(inputs)
+            key = _signature(inputs, self.deciding)
             plan = None if key is None else self._plans.get(key)
             if key is not None and key not in self._plans:
                 results, plan = record(self, inputs)
@@ -291,13 +293,13 @@ class Executor:
         What a plan runs without Python between it is timed operation by operation.
         """
         self.run(inputs)
-        plan = self._plans.get(_signature(inputs))
+        plan = self._plans.get(_signature(inputs, self.deciding))
         if plan is None:
             return self.profile(inputs, lambda step: step.seconds)
         seconds = [0.0] * len(self.steps)
 
-        def watch(step: Step | int, took: float) -> None:
-            seconds[step if isinstance(step, int) else self.steps.index(step)] += took
+        def watch(number: int, took: float) -> None:
+            seconds[number] += took
 
         with np.errstate(all="ignore"):
             self._run_plan(plan, inputs, watch)
@@ -344,8 +346,11 @@ def _values_inside(graph: Graph) -> Iterator[Value]:
         yield from _values_inside(subgraph)
 
 
-def _signature(inputs: Sequence[Any]) -> Any:
-    """What a plan holds for: other inputs of these shapes and strides; None where it cannot be."""
+def _signature(inputs: Sequence[Any], deciding: frozenset[int]) -> Any:
+    """What a plan holds for: other inputs of these shapes and strides; None where it cannot be.
+
+    Of those that decide which way to go, their numbers.
+    """
     parts: list[Any] = [get_precision()]
     for array in inputs:
         if type(array) is not np.ndarray or not array.size or array.dtype.kind not in "biuf":
@@ -353,6 +358,7 @@ def _signature(inputs: Sequence[Any]) -> Any:
         if not array.flags.aligned:
             return None
         parts.append((array.shape, array.strides, array.dtype))
+    parts += [inputs[index].item() for index in deciding]
     return tuple(parts)
 
 

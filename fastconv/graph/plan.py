@@ -75,12 +75,15 @@ class Called(NamedTuple):
     Attributes
     ----------
     step : Step
+    number : int
+        Of the executor's step that this is, or is a part of.
     inputs : list of Place or array
         An array is static.
     outputs : list of Place or None
     """
 
     step: Step
+    number: int
     inputs: list[Any]
     outputs: list[Place | None]
 
@@ -156,7 +159,7 @@ class Plan:
                            if buffer.kind == "result"]
 
     def run(self, inputs: Sequence[np.ndarray], arena: np.ndarray,
-            watch: Callable[[Step | int, float], Any] | None = None) -> list[Any] | None:
+            watch: Callable[[int, float], Any] | None = None) -> list[Any] | None:
         """Run on arrays of the plan's signature.
 
         Parameters
@@ -165,7 +168,7 @@ class Plan:
         arena : ndarray of uint8
             At least `arena_bytes` and a cache line.
         watch : callable, optional
-            Gets the seconds of each called step, and of each operation with its step's number.
+            Gets the seconds of each called step and each operation, with its step's number.
 
         Returns
         -------
@@ -186,7 +189,7 @@ class Plan:
             if not self._call(part, pointers, owners, arena):
                 return None
             if watch is not None:
-                watch(part.step, time.perf_counter() - start)
+                watch(part.number, time.perf_counter() - start)
         return [self._copied(result, pointers, owners, arena) if at not in outputs
                 else outputs[at] for at, result in enumerate(self._results)]
 

@@ -78,21 +78,48 @@ class _Recorder:
         self.waiting: list[Recorded] = []
         self.kept: list[Any] = []  # arrays that must stay for those that wait
         self.failed = self.ran = False
-        self.at = -1
-        for slot, array in zip(executor.inputs, inputs, strict=True):
+        self.at = self.number = -1  # the step at hand, and that of the executor it is a part of
+        for at, (slot, array) in enumerate(zip(executor.inputs, inputs, strict=True)):
             self._add("input", bounds(array))
-            self._settle(slot, self._find(array))
+            if at not in executor.deciding:
+                self._settle(slot, self._find(array))
 
     # --- running --------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Go through all steps; run those that have to be."""
-        for at, step in enumerate(self.executor.steps):
-            self.at = at
-            reads = [index for index, slot in enumerate(step.inputs) if slot in self.places]
-            if not self._postpone(step, reads):
-                self._run_now(step, reads)
-            self._free(step)
+        for number, step in enumerate(self.executor.steps):
+            self.number = number
+            self._go_through(step)
+
+    def _go_through(self, step: Step) -> None:
+        self.at += 1
+        reads = [index for index, slot in enumerate(step.inputs) if slot in self.places]
+        choose = getattr(step.operation.kernel, "choose", None)
+        if choose is not None and 0 not in reads and not self.failed:
+            self._go_into(choose(self.slots[step.inputs[0]]), step)
+        elif not self._postpone(step, reads):
+            self._run_now(step, reads)
+        self._free(step)
+
+    def _go_into(self, branch: Executor, step: Step) -> None:
+        """Put a branch's steps in the place of the step that has chosen it."""
+        inner = branch.filled([self.slots[slot] for slot in step.inputs[1:]])
+        first = len(self.slots) - 1  # its slot 0 is the one that stands for nothing, too
+        self.slots += inner[1:]
+        for slot, given in zip(branch.inputs, step.inputs[1:], strict=True):
+            self._share(slot + first, given)
+        for part in branch.steps:
+            self._go_through(_moved(part, first))
+        for slot, made in zip(step.outputs, branch.outputs, strict=True):
+            if slot:
+                self.slots[slot] = self.slots[made + first]
+                self._share(slot, made + first)
+
+    def _share(self, slot: int, other: int) -> None:
+        """A slot's value lies where another's does."""
+        if other in self.places:
+            self._settle(slot, self.places[other])
 
     def results(self) -> list[Any]:
         """What the graph gives, as arrays of their own."""
@@ -244,7 +271,7 @@ class _Recorder:
                 self.buffers[index].last = self.at
         first, end = len(self.operations), len(self.operations) + len(operations)
         self.operations += operations
-        self.steps_of += [self.at] * len(operations)
+        self.steps_of += [self.number] * len(operations)
         if self.schedule and isinstance(self.schedule[-1], Native):
             first = self.schedule.pop().first
         if end > first:
@@ -260,7 +287,7 @@ class _Recorder:
                 self.buffers[place.buffer].last = self.at
         for index in fresh:
             self.buffers[index].kind = "held"
-        self.schedule.append(Called(step, given, outputs))
+        self.schedule.append(Called(step, self.number, given, outputs))
         self._drop_temporaries()
 
     def _drop_temporaries(self) -> None:
@@ -293,6 +320,17 @@ class _Recorder:
         if buffer.kind == "arena" and plain and not place.offset and buffer.high - buffer.low < (
                 size + LINE):
             buffer.kind = "result"
+
+
+def _moved(step: Step, by: int) -> Step:
+    """A step on slots that lie further on; slot 0 stays where it is."""
+
+    def moved(slots: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(slot and slot + by for slot in slots)
+
+    home = None if step.home is None else (step.home[0] + by, step.home[1])
+    return step._replace(inputs=moved(step.inputs), outputs=moved(step.outputs),
+                         free=moved(step.free), home=home)
 
 
 def _is_among(arrays: list[Any], address: int) -> bool:

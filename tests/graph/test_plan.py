@@ -142,6 +142,34 @@ def test_steps_in_python_find_all_numbers_made(rng):
     np.testing.assert_array_equal(executor._run_plan(plan, feed)[0], results[0])
 
 
+def branch(rng, op):
+    """A graph that reads x from around it: twice `op`, and its second input as it is."""
+    x, other, a, b = (value(name, SHAPE) for name in "xoab")
+    shift = Value("shift", constant=random(rng, *SHAPE))
+    return Graph([x, other], [b, other], [Node(op, [x, shift], [a]), Node(op, [a, x], [b])])
+
+
+def test_numbers_that_choose_a_branch_belong_to_the_signature(rng, monkeypatch):
+    """Each way has its plan, in which nothing is called."""
+    x, a, y, z = (value(name, SHAPE) for name in "xayz")
+    rate, other, same = value("r", (), np.int64), sizes(8000), value("c", (1,), bool)
+    nodes = [Node("Equal", [rate, other], [same]), conv(rng, x, a),
+             Node("If", [same, a, x], [y, z],
+                  {"then_branch": branch(rng, "Mul"), "else_branch": branch(rng, "Sub")})]
+    feeds = [[random(rng, *SHAPE), np.array(rate)] for rate in (8000, 16000, 8000)]
+    check_native(monkeypatch, Graph([x, rate], [y, z], nodes), feeds)
+
+
+def test_conditions_that_are_computed_are_asked_in_each_run(rng):
+    x, n, m, y, z = value("x", SHAPE), value("n", ()), value("m", (), bool), value("y"), value("z")
+    zero = Value("zero", constant=np.array(0, np.float32))
+    nodes = [Node("Greater", [n, zero], [m]),
+             Node("If", [m, x, x], [y, z],
+                  {"then_branch": branch(rng, "Mul"), "else_branch": branch(rng, "Sub")})]
+    feeds = [[random(rng, *SHAPE), np.array(n, np.float32)] for n in (1, -1, 1)]
+    check(Graph([x, n], [y, z], nodes), feeds)
+
+
 def test_views_and_shapes_cost_nothing(rng, monkeypatch):
     x, t, s, r, a, y = (value(name) for name in "xtsray")
     nodes = [

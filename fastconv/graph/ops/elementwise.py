@@ -199,7 +199,10 @@ def _power(node: Node) -> Kernel:
         if x.dtype != y.dtype:
             return NotImplemented
         if square and y.size == 1:
-            return np.square(x).reshape(np.broadcast_shapes(x.shape, y.shape))
+            shape = np.broadcast_shapes(x.shape, y.shape)
+            if not x.flags.aligned:
+                return np.square(x).reshape(shape)
+            return elementwise.binary("Mul", x, x, empty_like(x)).reshape(shape)
         return np.power(x, y)
 
     return kernel

@@ -140,6 +140,8 @@ def reduction(node: Node) -> Kernel:
         if x.size == 0:
             return NotImplemented
         axes = tuple(axis % x.ndim for axis in axes)
+        if all(x.shape[axis] == 1 for axis in axes):  # of one number each
+            return x if keep else x.squeeze(axes)
         if node.op == "ReduceMean" and sorted(axes) == list(range(2, x.ndim)) and x.ndim <= 5:
             mean = spatial_mean(x)
             return mean if keep else mean.reshape(x.shape[:2])

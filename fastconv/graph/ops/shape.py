@@ -206,6 +206,8 @@ def gather(node: Node) -> Kernel:
     checked: dict[int, np.ndarray] = {}  # by size: constant places, counted from the front
 
     def kernel(x, places):
+        if chosen is not None and chosen.ndim == 0 and -x.shape[axis] <= chosen < x.shape[axis]:
+            return x[(slice(None),) * (axis % x.ndim) + (int(chosen),)]
         if chosen is None or chosen.ndim != 1 or x.dtype not in FLOATS or not x.flags.aligned:
             return np.take(x, places, axis)
         at = axis % x.ndim
