@@ -246,6 +246,31 @@ def test_normalisations_by_computed_tables(shape, dtype, rng, monkeypatch):
     np.testing.assert_allclose(result, wanted, rtol=0, atol=40 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("tables", [(), ("scale",), ("scale", "bias")])
+@pytest.mark.parametrize("shape", [(7,), (3, 1), (2, 5, 120), (1, 40, 33)])
+def test_normalisations_of_rows(shape, tables, dtype, rng, monkeypatch):
+    x, y = value("x", shape, dtype), value("y", shape, dtype)
+    numbers = [rng.standard_normal(shape[-1:]).astype(dtype) for _ in tables]
+    constants = [Value(name, constant=n) for name, n in zip(tables, numbers, strict=True)]
+    node = Node("LayerNormalization", [x, *constants], [y], {"epsilon": 1e-3})
+    feeds = [[rng.standard_normal(shape).astype(dtype) + 3] for _ in range(2)]
+    check_native(monkeypatch, Graph([x], [y], [node]), feeds)
+    wide = feeds[0][0].astype(np.float64)
+    mean, variance = wide.mean(-1, keepdims=True), wide.var(-1, keepdims=True)
+    scale, bias = (*numbers, *(1, 0)[len(numbers):])
+    wanted = (wide - mean) / np.sqrt(variance + 1e-3) * scale + bias
+    (result,) = Executor(Graph([x], [y], [node])).run(feeds[0])
+    np.testing.assert_allclose(result, wanted, rtol=0, atol=100 * np.finfo(dtype).eps)
+
+
+def test_normalisations_of_rows_by_computed_tables(rng):
+    x, scale, y = value("x", (3, 5)), value("s", (5,)), value("y", (3, 5))
+    node = Node("LayerNormalization", [x, scale], [y])
+    check(Graph([x, scale], [y], [node]),
+          [[random(rng, 3, 5), random(rng, 5)] for _ in range(3)])
+
+
 def test_normalisations_need_a_number_for_each_channel(rng):
     x, y = value("x", SHAPE), value("y", SHAPE)
     scale = Value("s", constant=np.ones(3, np.float32))
