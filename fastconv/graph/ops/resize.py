@@ -88,10 +88,8 @@ def _resize(x, scales, sizes, mode, coordinates, nearest, steepness):
         if n == m and scale == 1:
             repeats.append(1)
             continue
-        if mode == "nearest" and m == n * scale and (coordinates, nearest) in _REPEATING:
-            repeats.append(m // n)
-        else:
-            repeats.append(0)
+        whole = mode == "nearest" and not m % n and m == n * scale
+        repeats.append(m // n if whole and (coordinates, nearest) in _REPEATING else 0)
     if all(repeats):
         x = _repeated(x, repeats)
     else:
