@@ -21,12 +21,11 @@ from libc.stddef cimport ptrdiff_t
 from libc.string cimport memset
 
 from . cimport dispatch, memory, threads
-from .arrays cimport raise_for
 from .grid cimport (
     BLOCK_ELEMENTS, Axis, Cut, Place, Walk, build_grid, converted, cut_grid, locate, run_walk,
     table_data, walk_blocks,
 )
-from .program cimport Recorded, listening
+from .program cimport Recorded, perform
 from .sums_kernels cimport (
     FC_SUMS_GRADIENT, FC_SUMS_MOMENTS, FC_SUMS_NEGATIVE, FC_SUMS_PLAIN, fc_sums_args,
     fc_sums_kernels,
@@ -299,23 +298,13 @@ cdef int run_frame(void *raw, char *workspace, int most) noexcept nogil:
 cdef int do_frame(Frame *frame, cnp.ndarray x, cnp.ndarray out) except -1:
     """Run it, and write it down where a tape listens."""
     cdef Recorded step
-    cdef memory.Buffer buffer
     cdef Py_ssize_t size
-    cdef int code
     frame.work = <double> cnp.PyArray_SIZE(x) * 8 * frame.context.element
     frame.totals_at = bytes_of_sums(&frame.walk, &frame.context)
     frame.out = <char *> cnp.PyArray_DATA(out)
     size = frame.totals_at + 3 * frame.channels * sizeof(double)
-    buffer = memory.borrow_workspace(size)
-    try:
-        with nogil:
-            code = run_frame(frame, buffer.data, threads.maximum())
-        raise_for(code)
-    finally:
-        memory.return_workspace(buffer)
-    if listening() is not None:
-        step = listening().record(run_frame, frame, sizeof(frame[0]), ())
-        step.workspace_bytes = size
+    step = perform(run_frame, frame, sizeof(frame[0]), size, ())
+    if step is not None:
         step.moves(frame, &frame.context.args.x, False)
         step.moves(frame, &frame.out, True)
         if frame.scale != NULL:

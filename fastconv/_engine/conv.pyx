@@ -14,7 +14,6 @@ import numpy as np
 
 cimport numpy as cnp
 
-from . cimport threads
 from .amx cimport plan_amx
 from .arrays cimport Axes, axes_of, exact_integers, raise_for, readable, view_of
 from .depthwise cimport plan_depthwise
@@ -24,11 +23,11 @@ from .im2col cimport plan_im2col
 from .kernels cimport FC_ACT_CLIP, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH, FC_ACT_LEAKY_RELU
 from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, FC_ACT_SCALED_HARDSWISH, FC_ACT_SIGMOID
 from .kernels cimport FC_ACT_SILU, FC_ACT_TANH
-from .memory cimport Buffer, allocate, borrow_workspace, empty_array, return_workspace
+from .memory cimport Buffer, allocate, borrow_workspace, return_workspace
 from .winograd cimport plan_winograd
 from .op cimport Prepared, fc_call, fc_conv, fc_view
 from .pointwise cimport plan_pointwise
-from .program cimport Recorded, Tape, listening
+from .program cimport Recorded, execute, listening, new_array, perform
 
 cnp.import_array()
 
@@ -244,19 +243,19 @@ cdef class ConvCall:
         packed : Packed or None
         bias : ndarray or None
         """
-        cdef cnp.ndarray result = empty_array(self.out_shape, self.dtype) if out is None else out
+        cdef cnp.ndarray result = new_array(self.out_shape, self.dtype) if out is None else out
         cdef list buffers
         if self.empty:
             return result
         if packed is not None:
-            self.run_parts(x, packed.buffers, bias, residual, result, listening())
+            self.run_parts(x, packed.buffers, bias, residual, result, True)
             return result
         if listening() is not None:
             listening().fail()
         borrowed = []
         try:
             weights = [self.weights_for_once(part, weight, borrowed) for part in self.parts]
-            self.run_parts(x, weights, bias, residual, result, None)
+            self.run_parts(x, weights, bias, residual, result, False)
         finally:
             for buffer in borrowed:
                 return_workspace(buffer)
@@ -273,45 +272,39 @@ cdef class ConvCall:
         self.pack_part(part, plain, buffer)
         return buffer
 
-    cdef run_parts(self, cnp.ndarray x, list weights, bias, residual, cnp.ndarray out, Tape tape):
-        """Run all parts; `weights` has for each a Buffer of packed ones, or an array."""
-        cdef fc_call call
+    cdef run_parts(self, cnp.ndarray x, list weights, bias, residual, cnp.ndarray out,
+                   bint lasting):
+        """Run all parts; `weights` has for each a Buffer of packed ones, or an array.
+
+        Those that are `lasting` stay where they are, as the bias does: a tape may know of them.
+        """
+        cdef ConvFrame frame
+        cdef fc_call *call = &frame.call
         cdef Part part
         cdef Prepared op
-        cdef Buffer workspace
         cdef cnp.ndarray vector = None
-        cdef int code = threads.FC_OK
-        cdef char *out_data = <char *> cnp.PyArray_DATA(out)
-        call.x = self.x_view
-        call.x.data = <char *> cnp.PyArray_DATA(x)
-        call.threads = threads.maximum()
-        workspace = borrow_workspace(self.workspace_bytes * call.threads)
-        call.workspace = workspace.data
         call.bias = NULL
         if bias is not None:
             vector = self.plain_bias(bias)
             call.bias = <const char *> cnp.PyArray_DATA(vector)
-        try:
-            for part, source in zip(self.parts, weights):
-                op = part.op
-                call.out = part.out
-                call.out.data = out_data + part.out_offset
-                call.residual = part.residual
-                if residual is not None:
-                    call.residual.data = <char *> cnp.PyArray_DATA(<cnp.ndarray> residual) \
-                        + part.residual_offset
-                call.packed = call.weight = NULL
-                if type(source) is Buffer:
-                    call.packed = (<Buffer> source).data
-                else:
-                    call.weight = <const char *> cnp.PyArray_DATA(<cnp.ndarray> source)
-                with nogil:
-                    code = op.run(op.blocking, &call)
-                raise_for(code)
-                if tape is not None:
-                    record_part(tape, op, &call, residual is not None, (op, source, vector))
-        finally:
-            return_workspace(workspace)
+        for part, source in zip(self.parts, weights):
+            op = part.op
+            frame.blocking, frame.run = op.blocking, op.run
+            call.x, call.out, call.residual = self.x_view, part.out, part.residual
+            call.x.data = <char *> cnp.PyArray_DATA(x)
+            call.out.data = <char *> cnp.PyArray_DATA(out) + part.out_offset
+            if residual is not None:
+                call.residual.data = <char *> cnp.PyArray_DATA(<cnp.ndarray> residual) \
+                    + part.residual_offset
+            call.packed = call.weight = NULL
+            if type(source) is Buffer:
+                call.packed = (<Buffer> source).data
+            else:
+                call.weight = <const char *> cnp.PyArray_DATA(<cnp.ndarray> source)
+            if lasting:
+                perform_part(&frame, op, residual is not None, (op, source, vector))
+            else:
+                execute(run_frame, &frame, op.workspace_bytes)
 
     cdef cnp.ndarray plain_bias(self, bias):
         """bias as a contiguous aligned vector of the compute dtype."""
@@ -322,18 +315,15 @@ cdef class ConvCall:
         return np.ascontiguousarray(bias, self.dtype)
 
 
-cdef void record_part(Tape tape, Prepared op, const fc_call *call, bint residual,
-                      tuple keep) except *:
-    """Write down a part with packed weights, which stay where they are as the bias does."""
-    cdef ConvFrame frame
-    cdef Recorded step
-    frame.blocking, frame.run, frame.call = op.blocking, op.run, call[0]
-    step = tape.record(run_frame, &frame, sizeof(frame), keep)
-    step.workspace_bytes = op.workspace_bytes
-    step.moves(&frame, &frame.call.x.data, False)
-    step.moves(&frame, &frame.call.out.data, True)
-    if residual:
-        step.moves(&frame, &frame.call.residual.data, False)
+cdef int perform_part(ConvFrame *frame, Prepared op, bint residual, tuple keep) except -1:
+    """Run a part with packed weights, or let it wait."""
+    cdef Recorded step = perform(run_frame, frame, sizeof(frame[0]), op.workspace_bytes, keep)
+    if step is not None:
+        step.moves(frame, &frame.call.x.data, False)
+        step.moves(frame, &frame.call.out.data, True)
+        if residual:
+            step.moves(frame, &frame.call.residual.data, False)
+    return 0
 
 
 cdef bint disjoint(out, x, weight, bias, residual):

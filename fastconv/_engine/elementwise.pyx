@@ -9,7 +9,6 @@ import numpy as np
 
 cimport numpy as cnp
 
-from . cimport memory
 from .arithmetic cimport ceil_div
 from .elementwise_frame cimport Frame, begin, carry_out
 from .elementwise_kernels cimport (
@@ -20,7 +19,7 @@ from .grid cimport (
     BLOCK_ELEMENTS, TRANSPOSED_COLS, Axis, Cut, Place, bring_contiguous_axis_in, build_grid,
     cut_grid, cut_lines, deliver, lines_in_lanes, moved, prepare, table_data,
 )
-from .program cimport Recorded, listening
+from .program cimport Recorded, new_array, perform
 from .conv import ACTIVATION_CODES
 
 cnp.import_array()
@@ -31,10 +30,7 @@ cdef double EXP_WORK = 30
 
 def empty(shape, dtype):
     """A new C-contiguous array on a 64-byte boundary, not initialised."""
-    array = memory.empty_array(tuple(shape), np.dtype(dtype))
-    if listening() is not None:
-        listening().arrays.append(array)
-    return array
+    return new_array(tuple(shape), np.dtype(dtype))
 
 
 # --- map: activations, affine maps per channel -------------------------------------------------

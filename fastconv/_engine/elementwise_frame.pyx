@@ -2,14 +2,12 @@
 
     begin       the kernels of a type, no workspace
                 then the operation's own arguments, and its walk
-    carry_out   runs it; where a tape listens, writes it down for programs to run again
+    carry_out   runs it, or writes it down where a tape waits; program.pyx says how
 """
 
-from . cimport dispatch, threads
-from .arrays cimport raise_for
+from . cimport dispatch
 from .grid cimport walk_blocks
-from .memory cimport Buffer, borrow_workspace, return_workspace
-from .program cimport listening
+from .program cimport perform
 
 
 cdef void begin(Frame *frame, Py_ssize_t element) noexcept:
@@ -29,22 +27,4 @@ cdef Recorded carry_out(Frame *frame, tuple keep):
 
     `keep` is what the frame points to besides.
     """
-    cdef Buffer workspace
-    cdef Recorded step
-    cdef int code, most = threads.maximum()
-    if frame.workspace_bytes:
-        workspace = borrow_workspace(most * frame.workspace_bytes)
-        try:
-            with nogil:
-                code = run_frame(frame, workspace.data, most)
-        finally:
-            return_workspace(workspace)
-    else:
-        with nogil:
-            code = run_frame(frame, NULL, most)
-    raise_for(code)
-    if listening() is None:
-        return None
-    step = listening().record(run_frame, frame, sizeof(frame[0]), keep)
-    step.workspace_bytes = frame.workspace_bytes
-    return step
+    return perform(run_frame, frame, sizeof(frame[0]), frame.workspace_bytes, keep)

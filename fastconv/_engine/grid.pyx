@@ -15,8 +15,9 @@ import numpy as np
 cimport numpy as cnp
 from libc.stddef cimport ptrdiff_t
 
-from . cimport memory, threads
+from . cimport threads
 from .arithmetic cimport ceil_div, clamp
+from .program cimport new_array
 
 cnp.import_array()
 
@@ -43,7 +44,7 @@ cdef tuple prepare(cnp.ndarray x, cnp.dtype dtype, out, bint in_place):
     """
     x = converted(x, dtype)
     if out is None or not cnp.PyArray_ISALIGNED(out):
-        return x, memory.empty_array((<object> x).shape, dtype)
+        return x, new_array((<object> x).shape, dtype)
     if np.may_share_memory(x, out) and not (in_place and same_view(x, out)):
         x = x.copy()
     return x, out

@@ -11,12 +11,9 @@ import numpy as np
 
 cimport numpy as cnp
 
-from . cimport threads
-from .arrays cimport Axes, axes_of, contiguous_strides, exact_integers, raise_for, readable
-from .arrays cimport view_of
-from .memory cimport empty_array
+from .arrays cimport Axes, axes_of, contiguous_strides, exact_integers, readable, view_of
 from .op cimport Prepared, fc_view
-from .program cimport Recorded, Tape, listening
+from .program cimport Recorded, listening, new_array, perform
 from .pool cimport fc_pool, plan_pool, run_pool
 from .pool_kernels cimport FC_POOL_ARGMAX, FC_POOL_COUNT_INSIDE, FC_POOL_COUNT_ONE
 from .pool_kernels cimport FC_POOL_COUNT_PADDED, FC_POOL_MAX, FC_POOL_MEAN, fc_pool_axis
@@ -117,46 +114,40 @@ cdef class PoolCall:
         -------
         ndarray, or (maxima, places) with "argmax"
         """
-        cdef cnp.ndarray result = empty_array(self.shape, self.dtype) if out is None else out
+        cdef cnp.ndarray result = new_array(self.shape, self.dtype) if out is None else out
         cdef cnp.ndarray places = None
-        cdef fc_view x_view = self.x, out_view = self.out, places_view = self.places
-        cdef int code = threads.FC_OK
-        x_view.data = <char *> cnp.PyArray_DATA(x)
-        out_view.data = <char *> cnp.PyArray_DATA(result)
-        if self.with_places:
-            places = empty_array(self.shape, INT64)
-            places_view.data = <char *> cnp.PyArray_DATA(places)
-        if not self.empty:
-            with nogil:
-                code = run_pool(self.op.blocking, &x_view, &out_view, &places_view)
-        raise_for(code)
-        if listening() is not None:
-            self.record(listening(), &x_view, &out_view)
-        return (result, places) if self.with_places else result
-
-    cdef record(self, Tape tape, const fc_view *x, const fc_view *out):
-        """Write a pool down."""
         cdef PoolFrame frame
         cdef Recorded step
-        frame.blocking, frame.x, frame.out = self.op.blocking, x[0], out[0]
-        if self.with_places or self.empty:
-            tape.fail()
-            return
-        step = tape.record(run_frame, &frame, sizeof(frame), (self.op,))
-        step.moves(&frame, &frame.x.data, False)
-        step.moves(&frame, &frame.out.data, True)
+        frame.blocking, frame.x, frame.out, frame.places = \
+            self.op.blocking, self.x, self.out, self.places
+        frame.x.data = <char *> cnp.PyArray_DATA(x)
+        frame.out.data = <char *> cnp.PyArray_DATA(result)
+        if self.with_places:
+            places = new_array(self.shape, INT64)
+            frame.places.data = <char *> cnp.PyArray_DATA(places)
+        if self.empty:
+            if listening() is not None:
+                listening().fail()
+            return (result, places) if self.with_places else result
+        step = perform(run_frame, &frame, sizeof(frame), 0, (self.op,))
+        if step is not None:
+            step.moves(&frame, &frame.x.data, False)
+            step.moves(&frame, &frame.out.data, True)
+            if self.with_places:
+                step.moves(&frame, &frame.places.data, True)
+        return (result, places) if self.with_places else result
 
 
-# A pool without places, for a program.
 cdef struct PoolFrame:
     const void *blocking
     fc_view x
     fc_view out
+    fc_view places                       # only where they are asked for
 
 
 cdef int run_frame(void *raw, char *workspace, int most) noexcept nogil:
     cdef PoolFrame *frame = <PoolFrame *> raw
-    return run_pool(frame.blocking, &frame.x, &frame.out, NULL)
+    return run_pool(frame.blocking, &frame.x, &frame.out, &frame.places)
 
 
 cdef bint exact_flags(tuple flags) noexcept:

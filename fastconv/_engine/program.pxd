@@ -7,9 +7,18 @@ from libc.stdint cimport uintptr_t
 # bytes for each of `threads` threads.
 ctypedef int (*fc_step)(void *frame, char *workspace, int threads) noexcept nogil
 
+cdef class Room:
+    cdef object chunk
+    cdef list full                       # chunks in which arrays may still lie
+    cdef char *start
+    cdef Py_ssize_t bytes, used
+
+    cdef take_chunk(self, Py_ssize_t size)
+
 cdef class Tape:
     cdef readonly list steps
     cdef readonly list arrays            # new ones that were asked for
+    cdef Room room                       # for arrays of operations that wait
     cdef readonly bint failed
     cdef void *before                    # the tape that listened until this one came
 
@@ -51,3 +60,6 @@ cdef class Program:
 
 # The tape that listens in this thread, or None.
 cdef Tape listening()
+cdef object new_array(tuple shape, object dtype)
+cdef Recorded perform(fc_step run, void *frame, size_t size, Py_ssize_t workspace_bytes, tuple keep)
+cdef int execute(fc_step run, void *frame, Py_ssize_t workspace_bytes) except -1

@@ -2,6 +2,7 @@
 
     with Tape() as tape:  elementwise.map(x, ...)   ->  tape.steps   one Recorded each
     Program(steps, ...)(pointers)                   ->  the same on other memory
+    with Tape(Room()) as tape:  ...                 ->  the same steps, none of which has run yet
 
 A Recorded holds the plain struct that the operation ran with, and which of its pointers are arrays
 that lie elsewhere in the next run (x, out, ...); weights and tables stay where they are. A Program
@@ -9,6 +10,8 @@ copies each struct, puts the pointers in, and calls the operation, under one rel
 Everything that is not written down by an operation of the engine is the caller's to find out: it
 knows which arrays it has seen.
 """
+
+import numpy as np
 
 cimport numpy as cnp
 from libc.stddef cimport ptrdiff_t
@@ -19,9 +22,13 @@ from libc.string cimport memcpy
 from . cimport threads
 from .arithmetic cimport round_up
 from .arrays cimport raise_for
-from .memory cimport Buffer, borrow_workspace, return_workspace
+from .memory cimport Buffer, borrow_workspace, empty_array, return_workspace
 
 cnp.import_array()
+
+cdef Py_ssize_t LINE = 64
+# Address space that a room takes at once. Memory behind it comes with the first touch.
+cdef Py_ssize_t ROOM_BYTES = 64 << 20
 
 cdef extern from *:
     """
@@ -42,6 +49,47 @@ cdef class Recorded:
         cdef char *data = (<char **> field)[0]
         self.fields.append((<const char *> field - <const char *> frame, <uintptr_t> data, written))
 
+    def run_now(self):
+        """Run the operation on the arrays that it was written down for."""
+        execute(self.run, self.frame, self.workspace_bytes)
+
+
+cdef class Room:
+    """Arrays whose memory nobody has touched yet; none lies where an earlier one did."""
+
+    def __cinit__(self):
+        self.full = []
+
+    def empty(self, tuple shape, cnp.dtype dtype):
+        """A new C-contiguous array on a 64-byte boundary."""
+        cdef Py_ssize_t size = dtype.itemsize
+        cdef cnp.npy_intp sizes[64]
+        cdef int axis, nd = <int> len(shape)
+        for axis in range(nd):
+            sizes[axis] = shape[axis]
+            size *= sizes[axis]
+        if self.chunk is None or self.used + size > self.bytes:
+            self.take_chunk(size)
+        cdef cnp.ndarray array = cnp.PyArray_New(
+            cnp.ndarray, nd, sizes, dtype.num, NULL, self.start + self.used, 0,
+            cnp.NPY_ARRAY_CARRAY, None)
+        cnp.set_array_base(array, self.chunk)
+        self.used += round_up(size, LINE)
+        return array
+
+    cdef take_chunk(self, Py_ssize_t size):
+        cdef Py_ssize_t start
+        if self.chunk is not None:
+            self.full.append(self.chunk)
+        self.bytes = max(round_up(size, LINE), ROOM_BYTES)
+        self.chunk = np.empty(self.bytes + LINE, np.uint8)
+        start = <Py_ssize_t> cnp.PyArray_DATA(<cnp.ndarray> self.chunk)
+        self.start, self.used = <char *> round_up(start, LINE), 0
+
+    def clear(self):
+        """Let go of what no array lies in any more."""
+        self.full.clear()
+
 
 cdef class Tape:
     """What the engine does in this thread while the tape listens.
@@ -50,13 +98,19 @@ cdef class Tape:
     ----------
     steps : list of Recorded
     arrays : list of ndarray
-        New ones that kernels asked the engine for.
+        New ones that kernels asked the engine for, and results.
     failed : bool
         Whether something was done that cannot be written down.
+
+    Parameters
+    ----------
+    room : Room, optional
+        Write operations down without running them; new arrays lie in the room. Who wants their
+        numbers runs the steps, in order.
     """
 
-    def __cinit__(self):
-        self.steps, self.arrays = [], []
+    def __cinit__(self, Room room=None):
+        self.steps, self.arrays, self.room = [], [], room
 
     def __enter__(self):
         global fc_tape
@@ -86,6 +140,54 @@ cdef Tape listening():
     return <Tape> fc_tape if fc_tape != NULL else None
 
 
+cdef object new_array(tuple shape, object dtype):
+    """A new array for what an operation makes, which the tape gets to know."""
+    cdef Tape tape = listening()
+    if tape is None:
+        return empty_array(shape, dtype)
+    array = empty_array(shape, dtype) if tape.room is None else tape.room.empty(shape, dtype)
+    tape.arrays.append(array)
+    return array
+
+
+cdef Recorded perform(fc_step run, void *frame, size_t size, Py_ssize_t workspace_bytes,
+                      tuple keep):
+    """Run an operation, unless a tape waits; return what a tape has written down, None without one.
+
+    Parameters
+    ----------
+    frame : pointer to the operation's plain struct, of `size` bytes
+    workspace_bytes : of each thread
+    keep : what the struct points to and does not change
+    """
+    cdef Tape tape = listening()
+    cdef Recorded step
+    if tape is None or tape.room is None:
+        execute(run, frame, workspace_bytes)
+    if tape is None:
+        return None
+    step = tape.record(run, frame, size, keep)
+    step.workspace_bytes = workspace_bytes
+    return step
+
+
+cdef int execute(fc_step run, void *frame, Py_ssize_t workspace_bytes) except -1:
+    cdef int most = threads.maximum(), code
+    cdef Buffer memory = None
+    cdef char *workspace = NULL
+    if workspace_bytes:
+        memory = borrow_workspace(workspace_bytes * most)
+        workspace = memory.data
+    try:
+        with nogil:
+            code = run(frame, workspace, most)
+        raise_for(code)
+    finally:
+        if memory is not None:
+            return_workspace(memory)
+    return 0
+
+
 def array_at(uintptr_t address, tuple shape, tuple strides, cnp.dtype dtype, owner):
     """An array over memory that `owner` keeps."""
     cdef cnp.npy_intp sizes[64]
@@ -105,6 +207,37 @@ def array_at(uintptr_t address, tuple shape, tuple strides, cnp.dtype dtype, own
 def address_of(cnp.ndarray array):
     """Where an array's first element lies."""
     return <uintptr_t> cnp.PyArray_DATA(array)
+
+
+def bounds(cnp.ndarray array):
+    """The addresses between which an array's elements lie, of one that has any."""
+    cdef uintptr_t low = <uintptr_t> cnp.PyArray_DATA(array), high = low
+    cdef ptrdiff_t reach
+    cdef int axis
+    for axis in range(cnp.PyArray_NDIM(array)):
+        reach = (cnp.PyArray_DIM(array, axis) - 1) * cnp.PyArray_STRIDE(array, axis)
+        if reach < 0:
+            low += reach
+        else:
+            high += reach
+    return low, high + cnp.PyArray_ITEMSIZE(array)
+
+
+def broadcast(cnp.ndarray array, tuple shape):
+    """A view of an array, as NumPy's `broadcast_to`; the shape must be one that it can have."""
+    cdef cnp.npy_intp sizes[64]
+    cdef cnp.npy_intp steps[64]
+    cdef int axis, at, nd = <int> len(shape), missing = nd - cnp.PyArray_NDIM(array)
+    for axis in range(nd):
+        sizes[axis], at = shape[axis], axis - missing
+        steps[axis] = 0 if at < 0 or cnp.PyArray_DIM(array, at) == 1 else \
+            cnp.PyArray_STRIDE(array, at)
+    view = cnp.PyArray_New(cnp.ndarray, nd, sizes, cnp.PyArray_TYPE(array), steps,
+                           cnp.PyArray_DATA(array), 0, 0, None)
+    cnp.PyArray_UpdateFlags(view, cnp.NPY_ARRAY_ALIGNED | cnp.NPY_ARRAY_C_CONTIGUOUS
+                            | cnp.NPY_ARRAY_F_CONTIGUOUS)
+    cnp.set_array_base(view, array)
+    return view
 
 
 cdef class Program:

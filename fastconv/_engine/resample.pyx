@@ -12,11 +12,10 @@ from libc.stddef cimport ptrdiff_t
 
 from . cimport dispatch, threads
 from .arithmetic cimport ceil_div
-from .arrays cimport raise_for
 from .elementwise_frame cimport Frame, begin, carry_out
 from .elementwise_kernels cimport fc_elementwise_kernels, fc_pick_args, fc_weigh_args
 from .grid cimport Axis, Cut, Place, build_grid, cut_grid
-from .program cimport Recorded, listening
+from .program cimport Recorded, perform
 
 cnp.import_array()
 
@@ -78,7 +77,6 @@ def weigh(cnp.ndarray x, cnp.ndarray offsets, cnp.ndarray weights, cnp.ndarray o
     """
     cdef Context context
     cdef Recorded step
-    cdef int code
     if not cnp.PyArray_SIZE(out):
         return out
     context.kernels = dispatch.kernels(cnp.PyArray_ITEMSIZE(x) == 8).elementwise
@@ -94,11 +92,8 @@ def weigh(cnp.ndarray x, cnp.ndarray offsets, cnp.ndarray weights, cnp.ndarray o
     context.all_lines = cnp.PyArray_DIM(out, 0) * context.lines
     context.lines_per_task = max(1, TASK_ELEMENTS // context.count)
     context.work = <double> cnp.PyArray_SIZE(out) * context.taps * 4 * cnp.PyArray_ITEMSIZE(x)
-    with nogil:
-        code = run_weigh(&context, NULL, threads.maximum())
-    raise_for(code)
-    if listening() is not None:
-        step = listening().record(run_weigh, &context, sizeof(context), (offsets, weights))
+    step = perform(run_weigh, &context, sizeof(context), 0, (offsets, weights))
+    if step is not None:
         step.moves(&context, &context.x, False)
         step.moves(&context, &context.out, True)
     return out

@@ -3,9 +3,9 @@
 Runs the network on random numbers and prints a line a node: what its store does beyond the
 operator, the algorithm of convolutions, the fastest of the runs, its share of them all, its speed,
 the share of the machine's measured multiply-add peak, and the bytes of the arrays that it reads and
-writes. Speeds count the definition's operations: winograd needs fewer and may pass 100% of the
-peak. "reference" marks nodes that fastconv has no code for. The total is that of all nodes, each at
-its fastest.
+writes. Nodes that only look at arrays another way, or at shapes, take no time. Speeds count the
+definition's operations: winograd needs fewer and may pass 100% of the peak. "reference" marks nodes
+that fastconv has no code for. The total is that of all nodes, each at its fastest.
 """
 
 from __future__ import annotations
@@ -108,11 +108,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     nodes = []
     for timing in timings:
         flops = 2 * step_of(timing.node, timing.inputs, timing.outputs).multiply_adds
-        gflops = flops / timing.seconds / 1e9
+        gflops = flops / timing.seconds / 1e9 if timing.seconds else 0.0
         nodes.append({
             "name": timing.name, "operator": timing.op, "fused": _words(timing.activation),
             "native": timing.native, "algorithm": timing.algorithm, "ms": timing.seconds * 1e3,
-            "share": timing.seconds / total, "flops": flops, "gflops": gflops,
+            "share": timing.seconds / total if total else 0.0, "flops": flops, "gflops": gflops,
             "share_of_peak": gflops / peak, "bytes": timing.bytes,
             "output": timing.outputs[0] if timing.outputs else (),
         })

@@ -241,18 +241,20 @@ _MEANINGS = {"leaky_relu": "slope", "clip": "bound", "scaled_hardswish": "number
 
 
 def _activation_with_numbers(op, name, numbers):
-    wanted = f'("{name}", {", ".join(ACTIVATION_NUMBERS[name])})'
-    message = f"{op}: activation must be {wanted}, got {short_repr((name, *numbers))}"
+    def message(fault=""):
+        wanted = f'("{name}", {", ".join(ACTIVATION_NUMBERS[name])})'
+        return f"{op}: activation must be {wanted}, got {short_repr((name, *numbers))}{fault}"
+
     if len(numbers) != len(ACTIVATION_NUMBERS[name]):
-        raise ValueError(message)
+        raise ValueError(message())
     if not all(isinstance(n, Real) and not isinstance(n, bool) for n in numbers):
-        raise TypeError(f"{message}; its numbers must be real")
+        raise TypeError(message("; its numbers must be real"))
     try:
         alpha, beta = (*map(float, numbers), 0.0)[:2]
     except OverflowError:
-        raise ValueError(f"{message}; too large for a float") from None
+        raise ValueError(message("; too large for a float")) from None
     if math.isnan(alpha) or math.isnan(beta):
-        raise ValueError(f"{message}; NaN is no {_MEANINGS[name]}")
+        raise ValueError(message(f"; NaN is no {_MEANINGS[name]}"))
     if name == "clip" and alpha > beta:
-        raise ValueError(f"{message}; low must not exceed high")
+        raise ValueError(message("; low must not exceed high"))
     return Activation(name, alpha, beta)

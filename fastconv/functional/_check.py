@@ -26,6 +26,7 @@ from ._geometry import (
     conv_geometry,
     conv_transpose_geometry,
     pool_geometry,
+    resized,
     split_input,
 )
 from ._output_size import conv_output_size
@@ -49,5 +50,6 @@ __all__ = [
     "parse_activation",
     "plain_array",
     "pool_geometry",
+    "resized",
     "split_input",
 ]

@@ -11,6 +11,7 @@ long way:
 import math
 import os
 import sys
+from functools import cache
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from .._engine.depthwise import depthwise_tile
 from .._engine.direct import planes_tile
 from .._engine.grouped import grouped_tile
 from .._engine.pointwise import pointwise_tile
+from .._engine.program import address_of, array_at
 from ..config import check_precision, get_precision
 from ._cache import BoundedCache
 from ._check import (
@@ -33,10 +35,12 @@ from ._check import (
     conv_transpose_geometry,
     parse_activation,
     plain_array,
+    resized,
 )
 from ._phases import convolution_phases, transposed_phases
 
 _calls = BoundedCache(512)
+_CONV_ARGUMENTS = 7  # transposed convolutions have one more
 _verbose = os.environ.get("FASTCONV_VERBOSE", "0") not in ("", "0")
 
 
@@ -70,22 +74,40 @@ def convolve(op, x, weight, bias, residual, out, precision, arguments, packed=No
 
 def shape_only(shape, dtype):
     """Return a stand-in for a C-contiguous array: shape and strides, but no memory behind them."""
-    strides, step = [], np.dtype(dtype).itemsize
+    dtype = np.dtype(dtype)
+    strides, step = [], dtype.itemsize
     for size in reversed(shape):
         strides.append(step)
         step *= size
     seed = np.zeros(1, dtype)
-    return np.lib.stride_tricks.as_strided(seed, shape, tuple(reversed(strides)), writeable=False)
+    array = array_at(address_of(seed), tuple(shape), tuple(reversed(strides)), dtype, seed)
+    array.flags.writeable = False
+    return array
 
 
 class Packings(dict):
-    """Packed weights by `ConvCall.packing`; where the array is given up, how to have it again."""
+    """What a prepared convolution keeps for its weights.
+
+    Packed ones by `ConvCall.packing`; where the array is given up, how to have it again; and a
+    geometry and its arguments, since that of most other inputs differs in sizes alone.
+    """
 
     restore = None
+    known = None, None, None
 
     def whole(self, weight):
         """The weights as an array; `weight` is that, or stands for it in shape and dtype."""
         return weight if self.restore is None else self.restore().astype(weight.dtype, copy=False)
+
+    def geometry_of(self, op, x_shape, weight_shape, arguments):
+        """The geometry of the convolution of an x of some shape, and its activation."""
+        geometry, activation, of = self.known
+        geometry = resized(geometry, x_shape) if of is arguments else None
+        if geometry is None:
+            geometry, activation = _geometry_of(op, x_shape, weight_shape, arguments)
+            if len(arguments) == _CONV_ARGUMENTS and not isinstance(arguments[1], str):
+                self.known = geometry, activation, arguments
+        return geometry, activation
 
 
 def _signature(op, x, weight, residual, out, precision, arguments, packed, exact=False):
@@ -110,8 +132,9 @@ def _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, p
     """Check everything, turn operands into plain arrays of the compute dtype, plan, run."""
     x, weight = as_array(op, "x", x), as_array(op, "weight", weight)
     dtype = compute_dtype(op, x, weight)
-    geometry = _geometry(op, x.shape, weight.shape, arguments)
-    parse_activation(op, arguments[6])  # a cached plan may be for an equal one: False == 0
+    # even where a plan is in the cache: it may be for equal arguments, False == 0
+    check = _geometry_of if packed is None else packed.geometry_of
+    geometry, activation = check(op, x.shape, weight.shape, arguments)
     bias = check_bias(op, bias, geometry.out_channels)
     residual = check_residual(op, residual, geometry.out_shape)
     check_out(op, out, geometry.out_shape, dtype)
@@ -128,8 +151,10 @@ def _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, p
     except TypeError:  # an argument is a list
         key = planned = None
     if planned is None:
-        planned = plan_call(op, x, weight, residual, target, precision, arguments, exact,
-                            packed is not None, geometry)
+        check_precision(op, precision)
+        planned = _plan(geometry, x, residual, target, dtype, activation, precision,
+                        arguments[5], exact, packed is not None)
+        _announce(op, x, weight, dtype, planned)
         if key is not None:
             _calls.remember(key, planned)
     result = _run(planned, x, weight, bias, residual, target, packed)
@@ -154,18 +179,42 @@ def _writable_in_place(out, x, weight, bias, residual):
     return not any(other is not None and np.may_share_memory(out, other) for other in others)
 
 
-def _geometry(op, x_shape, weight_shape, arguments):
+def _geometry_of(op, x_shape, weight_shape, arguments):
+    """Check the arguments; return a ConvGeometry and an Activation."""
     nd = int(op[-2])
-    stride, padding, dilation, groups, layout, _, _, *output_padding = arguments
+    stride, padding, dilation, groups, layout, _, activation, *output_padding = arguments
     if output_padding:
-        return conv_transpose_geometry(op, nd, x_shape, weight_shape, stride, padding,
-                                       output_padding[0], groups, dilation, layout)
-    return conv_geometry(op, nd, x_shape, weight_shape, stride, padding, dilation, groups, layout)
+        geometry = conv_transpose_geometry(op, nd, x_shape, weight_shape, stride, padding,
+                                           output_padding[0], groups, dilation, layout)
+    else:
+        geometry = conv_geometry(op, nd, x_shape, weight_shape, stride, padding, dilation, groups,
+                                 layout)
+    return geometry, parse_activation(op, activation)
 
 
-def plan_call(op, x, weight, residual, out, precision, arguments, exact=False, packed=True,
-              geometry=None):
+def plan_call(op, x, weight, precision, arguments, packed=True):
     """Plan a call; see `convolve` for the parameters.
+
+    Parameters
+    ----------
+    packed : bool
+        The weights are packed once for many calls, not in each call.
+
+    Returns
+    -------
+    PlannedCall
+    """
+    check_precision(op, precision)
+    geometry, activation = _geometry_of(op, x.shape, weight.shape, arguments)
+    dtype = compute_dtype(op, x, weight)
+    planned = _plan(geometry, x, None, None, dtype, activation, precision, arguments[5], False,
+                    packed)
+    _announce(op, x, weight, dtype, planned)
+    return planned
+
+
+def _plan(geometry, x, residual, out, dtype, activation, precision, algorithm, exact, packed):
+    """Plan a call on arrays with these strides, the result's C-contiguous where `out` is None.
 
     Parameters
     ----------
@@ -173,38 +222,37 @@ def plan_call(op, x, weight, residual, out, precision, arguments, exact=False, p
         Neither operand is floating: "auto" keeps sums of integers exact.
     packed : bool
         The weights are packed once for many calls, not in each call.
-    geometry : ConvGeometry, optional
-        Where the caller has worked it out.
-
-    Returns
-    -------
-    PlannedCall
     """
-    check_precision(op, precision)
-    if geometry is None:
-        geometry = _geometry(op, x.shape, weight.shape, arguments)
-    algorithm, activation = arguments[5], parse_activation(op, arguments[6])
-    dtype = compute_dtype(op, x, weight)
-    transposed = len(arguments) > 7
+    transposed = geometry.op.startswith("conv_transpose")
     phases = transposed_phases(geometry) if transposed else convolution_phases(geometry)
     result = shape_only(geometry.out_shape, dtype) if out is None else out
     # one channel has no stride worth the name: there the result tells
     channels = x if geometry.in_channels > 1 else result
     contiguous = _channel_stride(channels, geometry) == dtype.itemsize
     arrays = [x, result] if residual is None else [x, result, residual]
-    planned = []
+    planned, machine = [], _machine(dtype)
     for phase in phases:
         run = _pixel_run(phase, arrays)
-        problem = _problem(phase.geometry, contiguous, run, dtype, packed)
+        problem = _problem(phase.geometry, contiguous, run, machine, packed)
         choice = plan.choose(problem, algorithm, precision, exact)
         planned.append((phase.geometry, choice, phase.offset, phase.step, phase.select))
     call = PlannedCall(geometry, planned, x, result, residual, dtype, activation,
                        precision != "highest", packed)
-    call.describe(geometry, precision, str(dtype))
+    call.describe(geometry, precision, dtype)
+    return call
+
+
+def _announce(op, x, weight, dtype, planned):
+    """Print a new plan, where FASTCONV_VERBOSE asks for it."""
     if _verbose:
         head = f"fastconv: {op} {x.shape} {dtype}, weight {weight.shape}: "
-        print(head + str(call.explain()).replace("\n", "; "), file=sys.stderr)
-    return call
+        print(head + str(planned.explain()).replace("\n", "; "), file=sys.stderr)
+
+
+@cache
+def _machine(dtype):
+    """What a choice asks of the machine: a vector's lanes, and whether there are tiles."""
+    return {"lanes": dispatch.lanes(dtype), "tiles": dispatch.has_tiles(dtype)}
 
 
 class PlannedCall(ConvCall):
@@ -217,6 +265,7 @@ class PlannedCall(ConvCall):
     def explain(self):
         """Return the Plan; of a transposed convolution, that of its largest phase."""
         geometry, precision, dtype = self._facts
+        dtype = str(dtype)
         choice = self.choices[0]
         taps = math.prod(geometry.kernel_size) * geometry.in_channels // geometry.groups
         windows = geometry.batch * math.prod(geometry.out_size)
@@ -279,7 +328,7 @@ def _pixel_run(phase, arrays):
     return run
 
 
-def _problem(geometry, channels_contiguous, run, dtype, packed):
+def _problem(geometry, channels_contiguous, run, machine, packed):
     def three(values, missing=1):
         return (missing,) * (3 - geometry.nd) + tuple(values)
 
@@ -296,7 +345,6 @@ def _problem(geometry, channels_contiguous, run, dtype, packed):
         out_size=three(geometry.out_size),
         channels_contiguous=channels_contiguous,
         run=run,
-        lanes=dispatch.lanes(dtype),
         packed=packed,
-        tiles=dispatch.has_tiles(dtype),
+        **machine,
     )

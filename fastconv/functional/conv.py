@@ -229,6 +229,11 @@ class PreparedConv:
         """ndarray: the weights."""
         return self._packed.whole(self._weight)
 
+    def result_shape(self, x_shape):
+        """Return the shape of what becomes of an x of some shape."""
+        return self._packed.geometry_of(self._op, x_shape, self._weight.shape,
+                                        self._arguments)[0].out_shape
+
     def settle(self):
         """Pack a matrix now and give up the array: it is what the packed one makes of an identity.
 
@@ -257,8 +262,8 @@ class PreparedConv:
     def _planned_rows(self, count):
         """The plan for a plain product of a matrix of so many rows and the weights."""
         x = shape_only(self._rows_shape(count), self._weight.dtype)
-        return plan_call(self._op, x, self._weight, None, None,
-                         self._precision or get_precision(), self._plain_arguments())
+        return plan_call(self._op, x, self._weight, self._precision or get_precision(),
+                         self._plain_arguments())
 
     def _rows_shape(self, count):
         return (*(1,) * (self._weight.ndim - 2), count, self._weight.shape[1])
@@ -276,8 +281,8 @@ class PreparedConv:
 
     def explain(self, x):
         """Return the `Plan` by which it convolves arrays of x's shape and memory order."""
-        return plan_call(self._op, x, self._weight, None, None,
-                         self._precision or get_precision(), self._arguments).explain()
+        return plan_call(self._op, x, self._weight, self._precision or get_precision(),
+                         self._arguments).explain()
 
 
 def explain_conv2d(x_shape, weight_shape, bias=False, stride=1, padding=0, dilation=1, groups=1, *,
@@ -304,6 +309,5 @@ def explain_conv2d(x_shape, weight_shape, bias=False, stride=1, padding=0, dilat
     """
     x, weight = shape_only(tuple(x_shape), dtype), shape_only(tuple(weight_shape), dtype)
     arguments = (stride, padding, dilation, groups, layout, algorithm, None)
-    planned = plan_call("explain_conv2d", x, weight, None, None, precision or get_precision(),
-                        arguments)
+    planned = plan_call("explain_conv2d", x, weight, precision or get_precision(), arguments)
     return planned.explain()

@@ -19,10 +19,12 @@ import numpy as np
 from fastconv.config import get_precision
 from fastconv.functional._cache import BoundedCache
 
+from .decisions import deciding_inputs
 from .ir import Graph, GraphError, Node, Value
 from .joins import Share, find_shares, place_in
 from .ops import TABLE
-from .plan import Plan, record
+from .plan import Plan
+from .recorder import record
 
 __all__ = ["Executor", "Operation", "Profiled"]
 
@@ -176,6 +178,7 @@ class Executor:
         if sole_owner:
             self._give_up_weights(slots)
         self.steps = self._with_lifetimes(steps, self._find_homes())
+        self.deciding = deciding_inputs(graph)
         self._plans = BoundedCache(_PLANS)
         self._arenas: list[np.ndarray] = []
 
@@ -241,23 +244,24 @@ class Executor:
         """
         # NumPy warns of infinities and NaN, which are right answers here.
         with np.errstate(all="ignore"):
-            key = _signature(inputs)
+            key = _signature(inputs, self.deciding)
             plan = None if key is None else self._plans.get(key)
+            if key is not None and key not in self._plans:
+                results, plan = record(self, inputs)
+                self._plans.remember(key, plan)
+                if results is not None:
+                    return results
             if plan is not None:
                 results = self._run_plan(plan, inputs)
                 if results is not None:
                     return results
                 self._plans[key] = None
-            elif key is not None and key not in self._plans:
-                results, plan = record(self, inputs)
-                self._plans.remember(key, plan)
-                return results
             slots = self.filled(inputs)
             for step in self.steps:
                 self.run_step(step, slots)
         return [slots[slot] for slot in self.outputs]
 
-    def _run_plan(self, plan: Plan, inputs: Sequence[Any]) -> list[Any] | None:
+    def _run_plan(self, plan: Plan, inputs: Sequence[Any], watch: Any = None) -> list[Any] | None:
         """Run a plan in an arena, which is kept for the next run."""
         try:
             arena = self._arenas.pop()
@@ -266,7 +270,7 @@ class Executor:
         if arena is None or arena.size < plan.arena_bytes + _ARENA_ALIGNMENT:
             arena = np.empty(plan.arena_bytes + _ARENA_ALIGNMENT, np.uint8)
         try:
-            return plan.run(inputs, arena)
+            return plan.run(inputs, arena, watch)
         finally:
             if not self._arenas:
                 self._arenas.append(arena)
@@ -282,6 +286,24 @@ class Executor:
                 took = time.perf_counter() - start
                 seen.append(look(Profiled(step.operation, took, given, tuple(results))))
         return seen
+
+    def times(self, inputs: Sequence[Any]) -> list[float]:
+        """Run the graph as `run` does; return the seconds of each step, 0 where it does nothing.
+
+        What a plan runs without Python between it is timed operation by operation.
+        """
+        self.run(inputs)
+        plan = self._plans.get(_signature(inputs, self.deciding))
+        if plan is None:
+            return self.profile(inputs, lambda step: step.seconds)
+        seconds = [0.0] * len(self.steps)
+
+        def watch(number: int, took: float) -> None:
+            seconds[number] += took
+
+        with np.errstate(all="ignore"):
+            self._run_plan(plan, inputs, watch)
+        return seconds
 
     def filled(self, inputs: Sequence[Any]) -> list[Any]:
         """The slots before the first step."""
@@ -324,8 +346,11 @@ def _values_inside(graph: Graph) -> Iterator[Value]:
         yield from _values_inside(subgraph)
 
 
-def _signature(inputs: Sequence[Any]) -> Any:
-    """What a plan holds for: other inputs of these shapes and strides; None where it cannot be."""
+def _signature(inputs: Sequence[Any], deciding: frozenset[int]) -> Any:
+    """What a plan holds for: other inputs of these shapes and strides; None where it cannot be.
+
+    Of those that decide which way to go, their numbers.
+    """
     parts: list[Any] = [get_precision()]
     for array in inputs:
         if type(array) is not np.ndarray or not array.size or array.dtype.kind not in "biuf":
@@ -333,6 +358,7 @@ def _signature(inputs: Sequence[Any]) -> Any:
         if not array.flags.aligned:
             return None
         parts.append((array.shape, array.strides, array.dtype))
+    parts += [inputs[index].item() for index in deciding]
     return tuple(parts)
 
 

@@ -53,7 +53,8 @@ def _check(model: str, value: Value, fed: Any, sizes: dict[str, tuple[int, str]]
     if value.dtype is None:  # a sequence, a map, an optional: the operators look at it
         return fed
     array = np.asarray(fed, object) if value.dtype == object else np.asarray(fed)
-    if array.dtype.newbyteorder("=") != value.dtype and array.dtype.kind != "U":
+    if (array.dtype != value.dtype and array.dtype.newbyteorder("=") != value.dtype
+            and array.dtype.kind != "U"):
         raise ValueError(
             f"{model}: input {value.name!r} must have dtype {value.dtype}, got {array.dtype} "
             f"(shape {array.shape})"
@@ -66,17 +67,19 @@ def _check(model: str, value: Value, fed: Any, sizes: dict[str, tuple[int, str]]
 def _check_shape(
     model: str, value: Value, shape: tuple[int, ...], sizes: dict[str, tuple[int, str]]
 ) -> None:
-    wanted = f"{model}: input {value.name!r} must be {value!r}, got shape {shape}"
+    def wanted() -> str:
+        return f"{model}: input {value.name!r} must be {value!r}, got shape {shape}"
+
     assert value.shape is not None
     if len(shape) != len(value.shape):
-        raise ValueError(f"{wanted}, {len(shape)} axes instead of {len(value.shape)}")
+        raise ValueError(f"{wanted()}, {len(shape)} axes instead of {len(value.shape)}")
     for axis, (got, size) in enumerate(zip(shape, value.shape, strict=True)):
         if isinstance(size, int) and got != size:
-            raise ValueError(f"{wanted}, {got} instead of {size} along axis {axis}")
+            raise ValueError(f"{wanted()}, {got} instead of {size} along axis {axis}")
         if isinstance(size, str):
             known, where = sizes.setdefault(size, (got, value.name))
             # "?" names nothing: some exporters write it for every size they do not know.
             if got != known and size != "?":
                 raise ValueError(
-                    f"{wanted}: {size} is {got} along axis {axis}, but {known} in {where!r}"
+                    f"{wanted()}: {size} is {got} along axis {axis}, but {known} in {where!r}"
                 )

@@ -139,7 +139,7 @@ class Model:
         return [own(result, arrays) for result in results]
 
     def profile(self, feeds: Mapping[str, Any], rounds: int = 10) -> list[Timing]:
-        """Time each node that runs.
+        """Time each node that runs, as it does in `run`.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ class Model:
         arrays = arrange(self.name, inputs, feeds)
         with self._named_errors():
             first = executor.profile(arrays, _timing)
-            runs = [executor.profile(arrays, lambda step: step.seconds) for _ in range(rounds)]
+            runs = [executor.times(arrays) for _ in range(rounds)]
         fastest = map(min, zip(*runs, strict=True))
         return [timing._replace(seconds=s) for timing, s in zip(first, fastest, strict=True)]
 

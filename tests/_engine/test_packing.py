@@ -61,7 +61,7 @@ def test_a_thread_of_a_single_call_has_room_for_a_part_of_the_weights(case, layo
     # im2col by tiles packs for all threads together
     precision = "high" if settings["algorithm"] == "winograd" else "highest"
     once, often = (
-        plan_call("conv2d", x, weight, None, None, precision, arguments, packed=packed)
+        plan_call("conv2d", x, weight, precision, arguments, packed=packed)
         for packed in (False, True)
     )
     assert 0 < once.workspace_bytes - often.workspace_bytes < once.packed_bytes

@@ -8,6 +8,7 @@ import pytest
 import fastconv
 from fastconv.graph.executor import Executor, Operation
 from fastconv.graph.ir import Graph, GraphError, Node, Value
+from fastconv.graph.recorder import record
 
 SHAPE = (1, 8, 6, 5)
 
@@ -119,6 +120,56 @@ def test_steps_in_python_are_called(rng):
     check(Graph([x], [y, c], nodes), [[random(rng, *SHAPE)] for _ in range(3)])
 
 
+def test_plans_of_native_steps_are_made_before_anything_runs(rng):
+    """NaN all over, so that a step that had run would show."""
+    executor, x = Executor(network(rng)), random(rng, *SHAPE)
+    wanted = stepwise(executor, [x])
+    results, plan = record(executor, [np.full_like(x, np.nan)])
+    assert results is None
+    for result, exact in zip(executor._run_plan(plan, [x]), wanted, strict=True):
+        np.testing.assert_array_equal(result, exact)
+
+
+def test_steps_in_python_find_all_numbers_made(rng):
+    """What waits is run before them, though the arrays that it reads are gone by then."""
+    x, a, b, c, d, e, y = (value(name, SHAPE) for name in "xabcdey")
+    nodes = [Node("Greater", [x, x], [a]), Node("Where", [a, x, x], [b]), Node("Relu", [b], [c]),
+             Node("Softmax", [c], [d], {"axis": 1}, version=13), conv(rng, d, e),
+             Node("Where", [a, x, e], [y])]
+    executor, feed = Executor(Graph([x], [y], nodes)), [random(rng, *SHAPE)]
+    results, plan = record(executor, feed)
+    np.testing.assert_array_equal(results[0], stepwise(executor, feed)[0])
+    np.testing.assert_array_equal(executor._run_plan(plan, feed)[0], results[0])
+
+
+def branch(rng, op):
+    """A graph that reads x from around it: twice `op`, and its second input as it is."""
+    x, other, a, b = (value(name, SHAPE) for name in "xoab")
+    shift = Value("shift", constant=random(rng, *SHAPE))
+    return Graph([x, other], [b, other], [Node(op, [x, shift], [a]), Node(op, [a, x], [b])])
+
+
+def test_numbers_that_choose_a_branch_belong_to_the_signature(rng, monkeypatch):
+    """Each way has its plan, in which nothing is called."""
+    x, a, y, z = (value(name, SHAPE) for name in "xayz")
+    rate, other, same = value("r", (), np.int64), sizes(8000), value("c", (1,), bool)
+    nodes = [Node("Equal", [rate, other], [same]), conv(rng, x, a),
+             Node("If", [same, a, x], [y, z],
+                  {"then_branch": branch(rng, "Mul"), "else_branch": branch(rng, "Sub")})]
+    feeds = [[random(rng, *SHAPE), np.array(rate)] for rate in (8000, 16000, 8000)]
+    check_native(monkeypatch, Graph([x, rate], [y, z], nodes), feeds)
+
+
+def test_conditions_that_are_computed_are_asked_in_each_run(rng):
+    x, n, m, y, z = value("x", SHAPE), value("n", ()), value("m", (), bool), value("y"), value("z")
+    zero = Value("zero", constant=np.array(0, np.float32))
+    nodes = [Node("Greater", [n, zero], [m]),
+             Node("If", [m, x, x], [y, z],
+                  {"then_branch": branch(rng, "Mul"), "else_branch": branch(rng, "Sub")})]
+    feeds = [[random(rng, *SHAPE), np.array(n, np.float32)] for n in (1, -1, 1)]
+    check(Graph([x, n], [y, z], nodes), feeds)
+
+
 def test_views_and_shapes_cost_nothing(rng, monkeypatch):
     x, t, s, r, a, y = (value(name) for name in "xtsray")
     nodes = [
@@ -193,6 +244,31 @@ def test_normalisations_by_computed_tables(shape, dtype, rng, monkeypatch):
     mean, variance = wide.mean(axes, keepdims=True), wide.var(axes, keepdims=True)
     wanted = (wide - mean) / np.sqrt(variance + 1e-3) * (p * q)[tables] + (p + q)[tables]
     np.testing.assert_allclose(result, wanted, rtol=0, atol=40 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("tables", [(), ("scale",), ("scale", "bias")])
+@pytest.mark.parametrize("shape", [(7,), (3, 1), (2, 5, 120), (1, 40, 33)])
+def test_normalisations_of_rows(shape, tables, dtype, rng, monkeypatch):
+    x, y = value("x", shape, dtype), value("y", shape, dtype)
+    numbers = [rng.standard_normal(shape[-1:]).astype(dtype) for _ in tables]
+    constants = [Value(name, constant=n) for name, n in zip(tables, numbers, strict=True)]
+    node = Node("LayerNormalization", [x, *constants], [y], {"epsilon": 1e-3})
+    feeds = [[rng.standard_normal(shape).astype(dtype) + 3] for _ in range(2)]
+    check_native(monkeypatch, Graph([x], [y], [node]), feeds)
+    wide = feeds[0][0].astype(np.float64)
+    mean, variance = wide.mean(-1, keepdims=True), wide.var(-1, keepdims=True)
+    scale, bias = (*numbers, *(1, 0)[len(numbers):])
+    wanted = (wide - mean) / np.sqrt(variance + 1e-3) * scale + bias
+    (result,) = Executor(Graph([x], [y], [node])).run(feeds[0])
+    np.testing.assert_allclose(result, wanted, rtol=0, atol=100 * np.finfo(dtype).eps)
+
+
+def test_normalisations_of_rows_by_computed_tables(rng):
+    x, scale, y = value("x", (3, 5)), value("s", (5,)), value("y", (3, 5))
+    node = Node("LayerNormalization", [x, scale], [y])
+    check(Graph([x, scale], [y], [node]),
+          [[random(rng, 3, 5), random(rng, 5)] for _ in range(3)])
 
 
 def test_normalisations_need_a_number_for_each_channel(rng):

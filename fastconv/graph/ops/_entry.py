@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv._engine import elementwise
+from fastconv._engine.program import broadcast
 
 from ..ir import Node
 
 __all__ = [
     "ANY", "FLOATS", "TABLE", "Entry", "axes_argument", "copy_into", "empty_in_order", "empty_like",
-    "in_memory_order", "integers", "operator",
+    "in_memory_order", "integers", "inverse", "operator",
 ]
 
 Kernel = Callable[..., Any]
@@ -98,17 +99,26 @@ def empty_in_order(shape: Sequence[int], x: np.ndarray) -> np.ndarray:
         return elementwise.empty(shape, x.dtype)
     order = in_memory_order(x)
     array = elementwise.empty([shape[axis] for axis in order], x.dtype)
-    return array.transpose(np.argsort(order))
+    return array.transpose(inverse(order))
+
+
+def inverse(order: Sequence[int]) -> list[int]:
+    """The permutation that undoes one."""
+    back = [0] * len(order)
+    for place, axis in enumerate(order):
+        back[axis] = place
+    return back
 
 
 def copy_into(out: np.ndarray, x: np.ndarray) -> None:
     """Put x, broadcast to its shape, into `out`; they share no element."""
     if x.dtype == out.dtype and out.dtype in FLOATS and x.flags.aligned:
-        elementwise.copy(np.broadcast_to(x, out.shape), out)
+        elementwise.copy(x if x.shape == out.shape else broadcast(x, out.shape), out)
     else:
         out[...] = x
 
 
 def in_memory_order(x: np.ndarray) -> tuple[int, ...]:
     """The axes of x, the one with the longest steps in memory first."""
-    return tuple(sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis])))
+    steps = [-abs(stride) for stride in x.strides]
+    return tuple(sorted(range(x.ndim), key=steps.__getitem__))

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..ir import Node, Value
 from ._entry import Kernel, operator
 
+if TYPE_CHECKING:
+    from ..executor import Executor
+
 
 @operator("If")
 def branches(node: Node) -> Kernel:
     """If: one of two graphs, which read captured values behind the condition."""
-    from ..executor import Executor
+    return Branches(node)
 
-    then, other = (Executor(node.attributes[name]) for name in ("then_branch", "else_branch"))
 
-    def kernel(condition, *captured):
-        chosen = then if condition.reshape(-1)[0] else other
-        return tuple(chosen.run(captured))
+class Branches:
+    """The kernel of If."""
 
-    return kernel
+    def __init__(self, node: Node) -> None:
+        from ..executor import Executor
+
+        self._then, self._other = (
+            Executor(node.attributes[name]) for name in ("then_branch", "else_branch"))
+
+    def choose(self, condition: np.ndarray) -> Executor:
+        """The executor of the branch that a condition stands for."""
+        return self._then if condition.reshape(-1)[0] else self._other
+
+    def __call__(self, condition, *captured):
+        return tuple(self.choose(condition).run(captured))
 
 
 @operator("Loop")

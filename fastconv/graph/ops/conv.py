@@ -24,8 +24,6 @@ from .upscale import Upscale, is_upscale
 __all__ = ["first_of_last", "has_store", "is_fully_connected", "last_of_first", "same_pairs",
            "windows_padding"]
 
-# Inputs' shapes of which a convolution remembers its result's.
-_KNOWN_SHAPES = 64
 LAST = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
 
 
@@ -87,7 +85,6 @@ class Convolution:
         self.to_last, self.to_first = last_of_first(nd + 2), first_of_last(nd + 2)
         self.arguments = {**arguments, "layout": LAST[nd]}
         self.prepared: conv.PreparedConv | None = None
-        self._known: dict[Any, tuple[int, ...]] = {}
         if weight is not None:
             self.prepared = conv.prepare_conv(weight, bias, transposed=transposed,
                                               **self.arguments)
@@ -115,16 +112,12 @@ class Convolution:
 
     def _result_shape(self, x, weight) -> tuple[int, ...]:
         """The shape of what becomes of x, both channels last."""
-        if x.shape not in self._known:
-            get = self.arguments.get
-            nd = x.ndim - 2
-            geometry = conv_geometry(self.op, nd, x.shape, weight.shape, get("stride", 1),
-                                     get("padding", 0), get("dilation", 1), get("groups", 1),
-                                     LAST[nd])
-            if len(self._known) >= _KNOWN_SHAPES:
-                self._known.clear()
-            self._known[x.shape] = geometry.out_shape
-        return self._known[x.shape]
+        if self.prepared is not None:
+            return self.prepared.result_shape(x.shape)
+        get, nd = self.arguments.get, x.ndim - 2
+        return conv_geometry(self.op, nd, x.shape, weight.shape, get("stride", 1),
+                             get("padding", 0), get("dilation", 1), get("groups", 1),
+                             LAST[nd]).out_shape
 
     def _placed(self, place, x, weight, residual):
         """Where to put the result; None is anywhere."""

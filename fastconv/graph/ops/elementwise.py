@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastconv._engine import elementwise
+from fastconv._engine.program import broadcast
 from fastconv.functional._check import parse_activation
 
 from ..ir import Node
@@ -168,13 +169,27 @@ def of_two(node: Node) -> Kernel | None:
             return NotImplemented
         if x.dtype not in FLOATS or not (x.flags.aligned and y.flags.aligned):
             return function(x, y)
-        shape = np.broadcast_shapes(x.shape, y.shape)
-        larger = x if x.size >= y.size else y
-        out = empty_in_order(shape, larger[(None,) * (len(shape) - larger.ndim)])
-        both = (part if part.shape == shape else np.broadcast_to(part, shape) for part in (x, y))
-        return elementwise.binary(node.op, *both, out)
+        larger, other = (x, y) if x.size >= y.size else (y, x)
+        shape = larger.shape
+        if other.shape != shape and not _fits(other.shape, shape):
+            shape = np.broadcast_shapes(x.shape, y.shape)
+            larger = larger[(None,) * (len(shape) - larger.ndim)]
+        out = empty_in_order(shape, larger)
+        x, y = (part if part.shape == shape else broadcast(np.asarray(part), shape)
+                for part in (x, y))
+        return elementwise.binary(node.op, x, y, out)
 
     return kernel
+
+
+def _fits(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Whether an array of `shape` can be broadcast to `whole`."""
+    missing = len(whole) - len(shape)
+    return missing >= 0 and all(map(_is_one_or, shape, whole[missing:]))
+
+
+def _is_one_or(size: int, other: int) -> bool:
+    return size in (1, other)
 
 
 def _power(node: Node) -> Kernel:
@@ -184,7 +199,10 @@ def _power(node: Node) -> Kernel:
         if x.dtype != y.dtype:
             return NotImplemented
         if square and y.size == 1:
-            return np.square(x).reshape(np.broadcast_shapes(x.shape, y.shape))
+            shape = np.broadcast_shapes(x.shape, y.shape)
+            if not x.flags.aligned:
+                return np.square(x).reshape(shape)
+            return elementwise.binary("Mul", x, x, empty_like(x)).reshape(shape)
         return np.power(x, y)
 
     return kernel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -66,15 +67,23 @@ def _table(x: np.ndarray, name: str, table: np.ndarray | None) -> np.ndarray | N
     return np.ascontiguousarray(table, x.dtype).reshape(-1)
 
 
-@operator("LayerNormalization", dtypes=FLOATS)
+@operator("LayerNormalization", dtypes=FLOATS, arrays=(0,))
 def layer_normalization(node: Node) -> Kernel | None:
     """LayerNormalization without its statistics as outputs."""
     if sum(value is not None for value in node.outputs) > 1:
         return None
     get = node.attributes.get
     eps, first = get("epsilon", 1e-5), get("axis", -1)
+    constant = all(node.input(place) is None or node.constant(place) is not None
+                   for place in (1, 2))
+    made: dict[Any, tuple[np.ndarray, ...]] = {}  # constant tables by dtype
 
     def kernel(x, scale=None, bias=None):
+        last = first % x.ndim == x.ndim - 1
+        if constant and last and x.size and x.flags.c_contiguous and x.flags.aligned:
+            if x.dtype not in made:
+                made[x.dtype] = _affine(x, scale, bias)
+            return _normalised_rows(x, eps, *made[x.dtype])
         axes = tuple(range(first % x.ndim, x.ndim))
         centred = x - x.mean(axes, keepdims=True)
         variance = np.square(centred).mean(axes, keepdims=True)
@@ -83,6 +92,27 @@ def layer_normalization(node: Node) -> Kernel | None:
         return result if bias is None else result + bias
 
     return kernel
+
+
+def _affine(x: np.ndarray, scale: Any, bias: Any) -> tuple[np.ndarray, ...]:
+    """What is taken off, times what, plus what: a number for each place along the last axis."""
+    plain = np.zeros(x.shape[-1:], x.dtype)
+    return (plain, *(np.array(np.broadcast_to(number if table is None else table, plain.shape),
+                              x.dtype) for table, number in ((scale, 1), (bias, 0))))
+
+
+def _normalised_rows(x: np.ndarray, eps: float, *affine: np.ndarray) -> np.ndarray:
+    """Each row by its own mean and variance, then by factors and offsets that all rows share."""
+    rows = x.reshape(-1, x.shape[-1])
+    tables, result = elementwise.empty((3, len(rows)), x.dtype), elementwise.empty(x.shape, x.dtype)
+    out = result.reshape(rows.shape)
+    channel_sums.normalisation(rows, 0, eps, None, None, tables)
+    center, factor, offset = tables
+    elementwise.map(rows, x.dtype, out, channel_axis=0, center=center, scale=factor, shift=offset,
+                    moving=True)
+    center, scale, shift = affine
+    elementwise.map(out, x.dtype, out, channel_axis=1, center=center, scale=scale, shift=shift)
+    return result
 
 
 @operator("LRN", dtypes=FLOATS, arrays=(0,))
@@ -140,6 +170,8 @@ def reduction(node: Node) -> Kernel:
         if x.size == 0:
             return NotImplemented
         axes = tuple(axis % x.ndim for axis in axes)
+        if all(x.shape[axis] == 1 for axis in axes):  # of one number each
+            return x if keep else x.squeeze(axes)
         if node.op == "ReduceMean" and sorted(axes) == list(range(2, x.ndim)) and x.ndim <= 5:
             mean = spatial_mean(x)
             return mean if keep else mean.reshape(x.shape[:2])

@@ -14,7 +14,7 @@ import numpy as np
 from fastconv._engine import elementwise, resample
 
 from ..ir import Node
-from ._entry import FLOATS, Kernel, copy_into, in_memory_order, integers, operator
+from ._entry import FLOATS, Kernel, copy_into, in_memory_order, integers, inverse, operator
 
 # Place in the input of output places o; n, m are the sizes of input and output.
 _COORDINATES = {
@@ -30,6 +30,12 @@ _NEAREST = {
     "floor": np.floor,
     "ceil": np.ceil,
 }
+# By these and a whole number as scale, each line comes so often.
+_REPEATING = {
+    (coordinates, nearest)
+    for coordinates in ("half_pixel", "pytorch_half_pixel")
+    for nearest in ("round_prefer_floor", "round_prefer_ceil")
+} | {("asymmetric", "floor")}
 _NOT_NATIVE = ("antialias", "exclude_outside", "axes")
 
 
@@ -76,21 +82,23 @@ def _resize(x, scales, sizes, mode, coordinates, nearest, steepness):
     # the lines of the longest steps first, so that those picked are long pieces of memory
     order = in_memory_order(x)
     x = x.transpose(order)
-    repeats, taps = [], {}
+    repeats = []  # of each axis: how often each line comes in a row, 0 where that differs
     for axis, place in enumerate(order):
         n, m, scale = x.shape[axis], sizes[place], float(scales[place])
         if n == m and scale == 1:
             repeats.append(1)
             continue
-        places = _COORDINATES[coordinates](np.arange(m, dtype=np.float64), scale, n, m)
-        taps[axis] = lines, _ = _taps(places, n, mode, nearest, steepness)
-        repeats.append(_repeats(lines, n, m) if mode == "nearest" else 0)
+        whole = mode == "nearest" and not m % n and m == n * scale
+        repeats.append(m // n if whole and (coordinates, nearest) in _REPEATING else 0)
     if all(repeats):
         x = _repeated(x, repeats)
     else:
-        for axis, (lines, weights) in taps.items():
-            x = _weigh(x, axis, lines, weights)
-    return x.transpose(np.argsort(order))
+        for axis, place in enumerate(order):
+            n, m, scale = x.shape[axis], sizes[place], float(scales[place])
+            if repeats[axis] != 1:
+                places = _COORDINATES[coordinates](np.arange(m, dtype=np.float64), scale, n, m)
+                x = _weigh(x, axis, *_taps(places, n, mode, nearest, steepness))
+    return x.transpose(inverse(order))
 
 
 def _taps(places, n, mode, nearest, steepness):
@@ -104,13 +112,6 @@ def _taps(places, n, mode, nearest, steepness):
         lines = np.stack([first + tap for tap, _ in taps], 1)
         weights = np.stack([weight for _, weight in taps], 1)
     return np.clip(lines, 0, n - 1).astype(np.intp), weights  # lines beyond the ends repeat
-
-
-def _repeats(lines, n, m):
-    """How often each of n lines comes in a row, 0 where that differs."""
-    times = m // n
-    even = times * n == m and np.array_equal(lines[:, 0], np.arange(m) // times)
-    return times if even else 0
 
 
 def _repeated(x, repeats):

@@ -19,6 +19,7 @@ from ._entry import (
     empty_in_order,
     in_memory_order,
     integers,
+    inverse,
     operator,
 )
 
@@ -205,6 +206,8 @@ def gather(node: Node) -> Kernel:
     checked: dict[int, np.ndarray] = {}  # by size: constant places, counted from the front
 
     def kernel(x, places):
+        if chosen is not None and chosen.ndim == 0 and -x.shape[axis] <= chosen < x.shape[axis]:
+            return x[(slice(None),) * (axis % x.ndim) + (int(chosen),)]
         if chosen is None or chosen.ndim != 1 or x.dtype not in FLOATS or not x.flags.aligned:
             return np.take(x, places, axis)
         at = axis % x.ndim
@@ -269,7 +272,7 @@ def _cropped(x, pairs, mode, value):
     """Padding of which some is taken off."""
     order = in_memory_order(x)
     padded = functional.pad(x.transpose(order), [pairs[axis] for axis in order], mode, value)
-    return padded.transpose(np.argsort(order))
+    return padded.transpose(inverse(order))
 
 
 def _fill_ends(result, inside, axis, size, pair, mode, value):
