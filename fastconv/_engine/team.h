@@ -37,7 +37,6 @@ typedef struct {
     uint64_t seats; /* bit s - 1: seat s is free; none: closed */
     int inside;     /* helpers that look at the job, or for a seat */
     int taken;      /* by a caller */
-    int processor;  /* the caller's */
     fc_job job;
     void *context;
 } __attribute__((aligned(64))) fc_slot;
@@ -64,22 +63,6 @@ static int64_t fc_nanoseconds(void) {
     return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-/* The system wakes a helper beside its caller where no processor is idle. There it can only keep the
- * caller from working: it moves, among the processors that the process may use. */
-#if defined(__linux__)
-static int fc_processor(void) { return sched_getcpu(); }
-static void fc_move_from(int processor) {
-    cpu_set_t others;
-    if (processor < 0 || processor >= CPU_SETSIZE || sched_getcpu() != processor) return;
-    if (sched_getaffinity(getpid(), sizeof others, &others)) return;
-    CPU_CLR(processor, &others);
-    if (CPU_COUNT(&others)) sched_setaffinity(0, sizeof others, &others);
-}
-#else
-static int fc_processor(void) { return -1; }
-static void fc_move_from(int processor) { (void)processor; }
-#endif
-
 /* A free seat, a helper's own where it can be: what it worked on in the run before is in its cache.
  * 0 where there is none. */
 static int fc_take_seat(fc_slot *slot, int own) {
@@ -96,8 +79,7 @@ static int fc_take_seat(fc_slot *slot, int own) {
 static void fc_help(int own) {
     for (int i = 0; i < FC_JOBS; i++) {
         fc_slot *slot = &fc_team.slot[i];
-        if (!__atomic_load_n(&slot->seats, __ATOMIC_ACQUIRE)) continue;
-        fc_move_from(__atomic_load_n(&slot->processor, __ATOMIC_RELAXED));
+        if (!__atomic_load_n(&slot->seats, __ATOMIC_RELAXED)) continue;
         /* In before the seat is taken: the caller, who closes first, then sees it. */
         __atomic_fetch_add(&slot->inside, 1, __ATOMIC_SEQ_CST);
         const int seat = fc_take_seat(slot, own);
@@ -180,7 +162,6 @@ static void fc_team_run(fc_job job, void *context, int count) {
     if (__atomic_load_n(&fc_team.helpers, __ATOMIC_ACQUIRE) < helpers) fc_hire(helpers);
     slot->job = job;
     slot->context = context;
-    __atomic_store_n(&slot->processor, fc_processor(), __ATOMIC_RELAXED);
     __atomic_store_n(&slot->seats, ~UINT64_C(0) >> (64 - helpers), __ATOMIC_SEQ_CST);
     __atomic_fetch_add(&fc_team.posted, 1, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&fc_team.asleep, __ATOMIC_SEQ_CST)) {
