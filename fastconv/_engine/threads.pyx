@@ -1,6 +1,4 @@
-"""The one way to run in parallel: threads that draw tasks.
-
-They are a team of our own (team.h), where the system has POSIX threads, else OpenMP's.
+"""The one way to run in parallel: OpenMP threads that draw tasks.
 
 Each thread has a share of neighbouring tasks, the same in every run, so that what it reads and
 writes is still in its cache from the call before; who is done early draws from the others' shares.
@@ -123,11 +121,6 @@ cdef extern from *:
     int fc_stopped(fc_run_state *) nogil
     void fc_stop(fc_run_state *, int) nogil
 
-cdef extern from "team.h":
-    enum: FC_TEAM
-    ctypedef void (*fc_job)(void *context, int seat) noexcept nogil
-    void fc_team_run(fc_job job, void *context, int count) nogil
-
 cdef double SIGNAL_CHECK_SECONDS = 0.1
 # Below this much work one thread is faster than waking another (about 10 microseconds of it).
 cdef double WORK_PER_THREAD = 1e6
@@ -162,22 +155,8 @@ cdef int signals_raised() noexcept nogil:
     return raised
 
 
-# What all threads of a run need to know.
-cdef struct Shared:
-    fc_task task
-    void *context
-    bint flush
-    fc_run_state *state
-
-
-cdef void take_part(void *raw, int seat) noexcept nogil:
-    cdef Shared *shared = <Shared *> raw
-    worker(shared.task, shared.context, seat, shared.flush, shared.state)
-
-
 cdef int run_with(fc_task task, void *context, Py_ssize_t tasks, int count, bint flush) noexcept nogil:
     cdef fc_run_state state
-    cdef Shared shared = Shared(task, context, flush, &state)
     cdef int thread
     fc_deal(&state, tasks, count)
     state.code = FC_OK
@@ -186,8 +165,6 @@ cdef int run_with(fc_task task, void *context, Py_ssize_t tasks, int count, bint
         state.deadline = fc_now() + SIGNAL_CHECK_SECONDS
         if count == 1:
             worker(task, context, 0, flush, &state)
-        elif FC_TEAM:
-            fc_team_run(take_part, &shared, count)
         else:
             for thread in prange(count, num_threads=count, schedule="static", chunksize=1):
                 worker(task, context, thread, flush, &state)
