@@ -101,3 +101,21 @@ def test_transposed_convolutions_to_blocks(rng, order, channels, kernel, activat
     (result,) = Operation(node)([x, weight, bias])
     wanted = fastconv.conv_transpose2d(x, weight, bias, stride=kernel, activation=activation)
     np.testing.assert_allclose(result, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("nearest", ["round_prefer_floor", "round_prefer_ceil", "floor"])
+@pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric"])
+@pytest.mark.parametrize("size", [2, 3, 4, 6, 7, 10])
+def test_nearest_lines_by_sizes(size, coordinates, nearest, rng):
+    """Sizes that are a whole multiple are copied, others picked; both are the same lines."""
+    x = rng.standard_normal((1, 3, 2, 2)).astype(np.float32)
+    places = np.arange(size) * 2 / size
+    if coordinates == "half_pixel":
+        places = (np.arange(size) + 0.5) * 2 / size - 0.5
+    rule = {"round_prefer_floor": lambda p: np.ceil(p - 0.5),
+            "round_prefer_ceil": lambda p: np.floor(p + 0.5), "floor": np.floor}[nearest]
+    lines = np.clip(rule(places), 0, 1).astype(int)
+    none = np.float32([])
+    result = run("Resize", [x, none, none, np.array([1, 3, size, size])], mode="nearest",
+                 nearest_mode=nearest, coordinate_transformation_mode=coordinates)
+    np.testing.assert_array_equal(result, x[:, :, lines][..., lines])
