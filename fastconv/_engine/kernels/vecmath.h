@@ -1,4 +1,4 @@
-/* exp, log and powers of one vector, as accurate as one rounding after another allows.
+/* exp, log, roots and powers of one vector, as accurate as one rounding after another allows.
  *
  * Everything comes from two reductions: x = n ln 2 + r for exponentials and d = 2^n m for
  * logarithms, with a series in r or m long enough for the element type. Powers of two are applied
@@ -43,6 +43,21 @@ FC_INLINE vec absolute(vec x) { return (vec)((ivec)x & ~(ivec)splat((real)-0.0))
 FC_INLINE vec with_sign_of(vec magnitude, vec sign) {
     const ivec mask = (ivec)splat((real)-0.0);
     return (vec)(((ivec)magnitude & ~mask) | ((ivec)sign & mask));
+}
+
+FC_INLINE vec square_root(vec x) {
+#if defined(__AVX512F__) && FC_DTYPE == 32
+    return (vec)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_sqrt_pd((__m512d)x);
+#elif defined(__AVX2__) && FC_DTYPE == 32
+    return (vec)_mm256_sqrt_ps((__m256)x);
+#elif defined(__AVX2__)
+    return (vec)_mm256_sqrt_pd((__m256d)x);
+#else
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++) x[i] = (real)sqrt(x[i]);
+    return x;
+#endif
 }
 
 /* Integers between the low mantissa bits of n + FC_ROUND_MAGIC and elements. */
