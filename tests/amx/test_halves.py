@@ -14,7 +14,8 @@ from fastconv._engine import dispatch
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "fastconv" / "_engine" / "kernels" / "halves.c"
-pytest.importorskip("Cython", reason="reads setup.py for the levels' flags")
+for package in ("Cython", "setuptools"):  # setup.py, which knows the levels' flags, imports them
+    pytest.importorskip(package, reason=f"needs {package}: pip install fastconv[test]")
 if not SOURCE.exists():
     pytest.skip("needs the sources of the kernels", allow_module_level=True)
 FLAGS = runpy.run_path(str(ROOT / "setup.py"))
