@@ -22,6 +22,7 @@ from .arithmetic cimport ceil_div, clamp, gcd, index, round_up
 from .dispatch cimport kernels
 from .halves_kernels cimport fc_halves_pack_args
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
+from .packing cimport Packing, pack_pieces
 from .tiles_kernels cimport FC_TILE_COLUMNS, FC_TILE_DEPTH, FC_TILE_PANEL, FC_TILE_PIXEL
 from .tiles_kernels cimport FC_TILE_PIXELS, FC_TILE_SUM_ROW
 
@@ -199,15 +200,9 @@ cdef Prepared plan_amx(const fc_conv *conv, const fc_view *x, const fc_view *out
 
 # ---------------------------------------------------------------- weights
 
-cdef struct PackContext:
-    const Blocking *b
-    const char *weight
-    char *packed
-
-
 cdef int pack_task(void *context, index task, int thread) noexcept nogil:
-    cdef PackContext *p = <PackContext *> context
-    cdef const Blocking *b = p.b
+    cdef const Packing *p = <const Packing *> context
+    cdef const Blocking *b = <const Blocking *> p.blocking
     cdef index group = task // b.panels, panel = task % b.panels
     cdef index first = panel * FC_TILE_PANEL
     cdef fc_halves_pack_args args
@@ -224,13 +219,9 @@ cdef int pack_task(void *context, index task, int thread) noexcept nogil:
 
 
 cdef int pack(const void *blocking, const char *weight, char *packed) noexcept nogil:
-    cdef PackContext p
-    p.b = <const Blocking *> blocking
-    p.weight = weight
-    p.packed = packed
-    cdef double bytes = packed_panel_at(p.b, p.b.conv.groups, 0)
-    return threads.run(pack_task, &p, p.b.conv.groups * p.b.panels, 4 * bytes, False,
-                       threads.maximum())
+    cdef const Blocking *b = <const Blocking *> blocking
+    return pack_pieces(pack_task, b, weight, packed, b.conv.groups * b.panels,
+                       packed_panel_at(b, b.conv.groups, 0))
 
 
 # ---------------------------------------------------------------- tasks

@@ -21,6 +21,7 @@ from .direct_kernels cimport fc_direct_kernels, fc_interleave_args
 from .direct_kernels cimport fc_planes_args, fc_split_args
 from .dispatch cimport kernels
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
+from .packing cimport Packing, pack_pieces
 
 # A sum is built from chains of at most CHAIN multiply-adds. One that spans several input planes
 # may be shorter: all its planes must be in the cache together.
@@ -250,16 +251,10 @@ cdef int pack_planes(const void *blocking, const char *weight, char *packed) noe
     return pack_tiles(&(<const Planes *> blocking).conv, weight, packed)
 
 
-cdef struct PackContext:
-    const fc_conv *conv
-    const char *weight
-    char *packed
-
-
 cdef int pack_task(void *context, index task, int thread) noexcept nogil:
     """The weights of one tile's channels, tap after tap."""
-    cdef PackContext *p = <PackContext *> context
-    cdef const fc_conv *c = p.conv
+    cdef const Packing *p = <const Packing *> context
+    cdef const fc_conv *c = <const fc_conv *> p.blocking
     cdef index group_out = c.out_channels // c.groups, tiles = tile_count(group_out)
     cdef index tile = task % tiles, at
     cdef fc_interleave_args args
@@ -274,15 +269,11 @@ cdef int pack_task(void *context, index task, int thread) noexcept nogil:
 
 
 cdef int pack_tiles(const fc_conv *conv, const char *weight, char *packed) noexcept nogil:
-    cdef PackContext p
     cdef index group_out = conv.out_channels // conv.groups
     cdef double weights = 1.0 * conv.out_channels * (conv.in_channels // conv.groups) \
         * conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
-    p.conv = conv
-    p.weight = weight
-    p.packed = packed
-    return threads.run(pack_task, &p, conv.groups * tile_count(group_out), 16 * weights, False,
-                       threads.maximum())
+    return pack_pieces(pack_task, conv, weight, packed, conv.groups * tile_count(group_out),
+                       4 * weights)
 
 
 # ---------------------------------------------------------------- planes: one block

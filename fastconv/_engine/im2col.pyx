@@ -27,6 +27,7 @@ from .im2col_block cimport packed_group_bytes, packed_panel_at, point_at_result,
 from .im2col_block cimport point_into_strip
 from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
+from .packing cimport Packing, pack_pieces
 
 # A sum is built from chains of at most this many multiply-adds; one longer chain loses a digit.
 cdef index CHAIN = 512
@@ -278,15 +279,9 @@ cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *
 
 # ---------------------------------------------------------------- weights
 
-cdef struct PackContext:
-    const Blocking *b
-    const char *weight
-    char *packed
-
-
 cdef int pack_task(void *context, index task, int thread) noexcept nogil:
-    cdef PackContext *p = <PackContext *> context
-    cdef const Blocking *b = p.b
+    cdef const Packing *p = <const Packing *> context
+    cdef const Blocking *b = <const Blocking *> p.blocking
     cdef index group = task // b.panels, panel = task % b.panels
     p.packed[finite_flag_at(b, group, panel)] = pack_panel(
         b, p.weight, group, panel, p.packed + packed_panel_at(b, group, panel))
@@ -294,13 +289,9 @@ cdef int pack_task(void *context, index task, int thread) noexcept nogil:
 
 
 cdef int pack(const void *blocking, const char *weight, char *packed) noexcept nogil:
-    cdef PackContext p
-    p.b = <const Blocking *> blocking
-    p.weight = weight
-    p.packed = packed
-    cdef double bytes = packed_group_bytes(p.b) * p.b.conv.groups
-    return threads.run(pack_task, &p, p.b.conv.groups * p.b.panels, 4 * bytes, False,
-                       threads.maximum())
+    cdef const Blocking *b = <const Blocking *> blocking
+    return pack_pieces(pack_task, b, weight, packed, b.conv.groups * b.panels,
+                       packed_group_bytes(b) * b.conv.groups)
 
 
 # ---------------------------------------------------------------- tasks

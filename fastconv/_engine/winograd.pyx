@@ -29,6 +29,7 @@ from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
 from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
+from .packing cimport Packing, pack_pieces
 from .winograd_block cimport TABLE_BYTES, Blocking, Task, odd_lines, packed_group_bytes
 from .winograd_block cimport packed_panel_at, point_bytes, strip_of
 from .winograd_block cimport transform_input, transform_output
@@ -165,32 +166,25 @@ cdef Prepared plan_winograd(const fc_conv *conv, const fc_view *x, const fc_view
 
 # ---------------------------------------------------------------- weights
 
-cdef struct PackContext:
-    const Blocking *b
-    const char *weight
-    char *packed
-    index pieces            # of a panel's input channels
+cdef inline index pieces_of(const Blocking *b) noexcept nogil:
+    """Pieces that a panel's input channels are packed in."""
+    return ceil_div(b.group_in, PACK_CHANNELS)
 
 
 cdef int pack_task(void *context, index task, int thread) noexcept nogil:
-    cdef PackContext *p = <PackContext *> context
-    cdef const Blocking *b = p.b
-    cdef index piece = task % p.pieces, panel = task // p.pieces % b.panels
-    cdef index group = task // p.pieces // b.panels, first = piece * PACK_CHANNELS
+    cdef const Packing *p = <const Packing *> context
+    cdef const Blocking *b = <const Blocking *> p.blocking
+    cdef index pieces = pieces_of(b), panel = task // pieces % b.panels
+    cdef index group = task // pieces // b.panels, first = task % pieces * PACK_CHANNELS
     pack_panel(b, p.weight, group, panel, first, min(PACK_CHANNELS, b.group_in - first),
                p.packed + group * packed_group_bytes(b) + packed_panel_at(b, panel))
     return threads.FC_OK
 
 
 cdef int pack(const void *blocking, const char *weight, char *packed) noexcept nogil:
-    cdef PackContext p
-    p.b = <const Blocking *> blocking
-    p.weight = weight
-    p.packed = packed
-    p.pieces = ceil_div(p.b.group_in, PACK_CHANNELS)
-    cdef double bytes = packed_group_bytes(p.b) * p.b.conv.groups
-    return threads.run(pack_task, &p, p.b.conv.groups * p.b.panels * p.pieces, 4 * bytes, False,
-                       threads.maximum())
+    cdef const Blocking *b = <const Blocking *> blocking
+    return pack_pieces(pack_task, b, weight, packed, b.conv.groups * b.panels * pieces_of(b),
+                       packed_group_bytes(b) * b.conv.groups)
 
 
 # ---------------------------------------------------------------- schedule
