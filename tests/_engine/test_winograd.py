@@ -16,6 +16,8 @@ from fastconv.functional import _convolve
 from fastconv.functional._cache import BoundedCache
 from fastconv.functional.conv import conv1d, conv2d, conv3d, conv_transpose2d, prepare_conv
 
+pytestmark = pytest.mark.usefixtures("threads")
+
 # max |error| over the largest sum of magnitudes
 BOUND = {"float32": 1e-5, "float64": 1e-13}
 
@@ -23,13 +25,6 @@ BOUND = {"float32": 1e-5, "float64": 1e-13}
 @pytest.fixture
 def rng():
     return np.random.default_rng(20151111)
-
-
-@pytest.fixture(autouse=True)
-def threads():
-    before = fastconv.get_num_threads()
-    yield fastconv.set_num_threads
-    fastconv.set_num_threads(before)
 
 
 @pytest.fixture(params=FORMS, ids=lambda form: "F({},{})".format(*form))
