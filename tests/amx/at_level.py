@@ -30,7 +30,7 @@ try:
     CONFIGURED = ctypes.c_long.in_dll(ctypes.CDLL(None), "amx_emulator_configured")
 except ValueError:
     EMULATED = CONFIGURED = None
-emulated = pytest.mark.skipif(EMULATED is None, reason="asks the emulator")
+emulated = pytest.mark.skipif(EMULATED is None, reason="counts the products that the emulator made")
 
 
 @pytest.fixture
@@ -39,10 +39,8 @@ def rng():
 
 
 @pytest.fixture(autouse=True)
-def threads():
-    before = fastconv.get_num_threads()
-    yield fastconv.set_num_threads
-    fastconv.set_num_threads(before)
+def threads(threads):
+    yield threads
     assert CONFIGURED is None or CONFIGURED.value == 0, "tiles are left behind"
 
 

@@ -4,8 +4,6 @@ import re
 import runpy
 from pathlib import Path
 
-import pytest
-
 from fastconv._engine import dispatch
 
 SHOW = "import fastconv; print(fastconv.show_config('dicts')['isa'])"
@@ -58,8 +56,3 @@ def test_not_there(emulated_python):
     )
     done = emulated_python("-c", SHOW, FASTCONV_ISA=None, AMX_EMULATOR="absent")
     assert done.stdout == dispatch.isa() + "\n"
-
-
-@pytest.mark.skipif("amx" in dispatch.available_isas(), reason="this machine has tiles")
-def test_an_emulator_is_needed_here(fresh_python):
-    assert fresh_python("-c", SHOW, FASTCONV_ISA="amx").returncode == 1
