@@ -17,8 +17,8 @@ Sums are chains of 64 steps, added in order. Blocks follow the number of threads
 
 from . cimport threads
 from .amx_block cimport Axis, Blocking, Task, finish, multiply, packed_panel_at, panel_tiles
-from .amx_block cimport point_at_result, split_strip, step_bytes
-from .arithmetic cimport ceil_div, clamp, gcd, index, round_up
+from .amx_block cimport point_at_result, split_strip
+from .arithmetic cimport ceil_div, gcd, index, round_up
 from .dispatch cimport kernels
 from .halves_kernels cimport fc_halves_pack_args
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking

@@ -19,7 +19,7 @@ from .arithmetic cimport ceil_div, clamp, index
 from .halves_kernels cimport fc_halves_split_args
 from .kernels cimport fc_finish_args
 from .op cimport fc_conv, fc_view
-from .tiles_kernels cimport FC_TILE_DEPTH, FC_TILE_PANEL, FC_TILE_PIXEL, FC_TILE_PIXELS
+from .tiles_kernels cimport FC_TILE_PANEL, FC_TILE_PIXEL, FC_TILE_PIXELS
 from .tiles_kernels cimport FC_TILE_SUM_ROW, fc_tiles_args
 
 # A sum is built from chains of at most so many steps, each of which is one addition a product.

@@ -17,7 +17,6 @@ import numpy as np
 
 cimport numpy as cnp
 from libc.math cimport sqrt
-from libc.stddef cimport ptrdiff_t
 from libc.string cimport memset
 
 from . cimport dispatch, memory, threads

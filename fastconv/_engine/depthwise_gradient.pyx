@@ -16,7 +16,7 @@ cimport numpy as cnp
 from libc.string cimport memset
 
 from . cimport threads
-from .arithmetic cimport ceil_div, clamp, index, round_up
+from .arithmetic cimport ceil_div, clamp, index
 from .dispatch cimport kernels
 from .dots_kernels cimport fc_taps_args
 from .kernels cimport fc_kernels

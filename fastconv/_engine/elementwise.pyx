@@ -19,7 +19,7 @@ from .grid cimport (
     BLOCK_ELEMENTS, TRANSPOSED_COLS, Axis, Cut, Place, bring_contiguous_axis_in, build_grid,
     cut_grid, cut_lines, deliver, lines_in_lanes, moved, prepare, table_data,
 )
-from .program cimport Recorded, new_array, perform
+from .program cimport Recorded, new_array
 from .conv import ACTIVATION_CODES
 
 cnp.import_array()

@@ -6,7 +6,6 @@ C-contiguous arrays. Each function fills in its kernel's arguments and walks the
 """
 
 cimport numpy as cnp
-from libc.stddef cimport ptrdiff_t
 
 from . cimport dispatch, memory, threads
 from .arithmetic cimport ceil_div

@@ -12,7 +12,6 @@ they are looked at while they are used.
 import numpy as np
 
 cimport numpy as cnp
-from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t
 
 from . cimport dispatch, memory, threads
