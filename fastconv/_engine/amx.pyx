@@ -45,7 +45,7 @@ cdef double BEGIN = 2e4
 cdef double FASTER = 4
 
 
-# ---------------------------------------------------------------- planning
+
 
 cdef Axis axis_of(const fc_conv *c, int axis) noexcept:
     cdef Axis a

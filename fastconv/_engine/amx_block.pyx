@@ -17,7 +17,7 @@ whose sums nobody reads.
 
 from .arithmetic cimport ceil_div, clamp, index
 from .halves_kernels cimport fc_halves_split_args
-from .kernels cimport fc_finish_args
+from .kernels cimport FC_CACHE_LINE, fc_finish_args
 from .op cimport fc_conv, fc_view
 from .tiles_kernels cimport FC_TILE_PANEL, FC_TILE_PIXEL, FC_TILE_PIXELS
 from .tiles_kernels cimport FC_TILE_SUM_ROW, fc_tiles_args
@@ -104,6 +104,7 @@ cdef void multiply_pass(const Task *t, fc_tiles_args *g, index first_block, char
             b.kernels.tiles.three(g)
         else:
             b.kernels.tiles.one(g)
+        g.ahead += g.steps * g.ahead_lines * FC_CACHE_LINE
         tile += 2
 
 
@@ -120,6 +121,7 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
     g.tap = tap_table(b)
     g.taps = b.taps
     g.b = t.call.packed + packed_panel_at(b, t.group, panel)
+    g.ahead_lines = ceil_div(g.across * step_bytes(b), FC_CACHE_LINE * ceil_div(t.tiles, 2))
     while step < b.steps:
         chain = min(b.steps, step + CHAIN_STEPS)
         if step:
@@ -128,6 +130,8 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
         while step < chain:
             g.steps = min(most, chain - step)
             g.first_tap = step % b.taps
+            # the next pass's weights come from afar while this one's tiles are multiplied
+            g.ahead = g.b + g.steps * g.across * step_bytes(b)
             multiply_pass(t, &g, step // b.taps, sums)
             g.accumulate = True
             g.b += g.steps * g.across * step_bytes(b)

@@ -12,7 +12,8 @@
 from libc.string cimport memcpy, memset
 
 from .arithmetic cimport ceil_div, clamp, index
-from .kernels cimport fc_finish_args, fc_gather_args, fc_gemm_args, fc_pack_args
+from .kernels cimport FC_AHEAD_STEPS, FC_CACHE_LINE, fc_finish_args, fc_gather_args
+from .kernels cimport fc_gemm_args, fc_pack_args
 from .op cimport fc_call, fc_conv, fc_view
 
 
@@ -337,6 +338,21 @@ cdef fc_finish_args finish_of(const Task *t, index panel) noexcept nogil:
     return f
 
 
+cdef inline index ahead_bytes(const fc_gemm_args *g) noexcept nogil:
+    """What a tile brings near."""
+    return g.taps * ceil_div(g.depth, FC_AHEAD_STEPS) * g.ahead_lines * FC_CACHE_LINE
+
+
+cdef void look_ahead(const Task *t, fc_gemm_args *g) noexcept nogil:
+    """Bring the next pass's weights near, a little by every tile of this one.
+
+    A pass's weights are used by all tiles from L2; it is waiting for their first that takes time.
+    """
+    cdef index tiles = ceil_div(t.count, t.b.kernels.gemm.tile_rows[g.vectors])
+    g.ahead = g.b + g.taps * g.depth * g.c_row
+    g.ahead_lines = ceil_div(min(FC_AHEAD_STEPS, g.depth) * g.c_row, tiles * FC_CACHE_LINE)
+
+
 cdef void multiply_shortened(const Task *t, const fc_gemm_args *g, index tap) noexcept nogil:
     """A tile's part of a pass from `tap` on, without the kernel rows that lie in the padding."""
     cdef fc_gemm_args tile = g[0]
@@ -364,6 +380,7 @@ cdef void multiply_block(const Task *t, fc_gemm_args *g, index tap, bint shorten
             multiply_shortened(t, g, tap)
         else:
             t.b.kernels.gemm.tile(g)
+        g.ahead += ahead_bytes(g)
         g.first += rows
 
 
@@ -377,7 +394,6 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
     cdef bint shorten = b.skips and t.finite
     g.vectors = <int> (width // b.kernels.gemm.lanes)
     g.c_row = width * b.element
-    g.ahead_lines = 0
     g.a_step = b.pixels
     g.accumulate = False
     g.finish = NULL
@@ -392,6 +408,7 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
             g.offset = k * b.element
             if b.fused and tap + g.taps == b.taps and k + g.depth == b.depth:
                 g.finish = &f
+            look_ahead(t, &g)
             multiply_block(t, &g, tap, shorten)
             g.b += g.taps * g.depth * g.c_row
             g.accumulate = True

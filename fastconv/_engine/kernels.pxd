@@ -38,6 +38,7 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t residual_pixel
 
     enum: FC_CACHE_LINE
+    enum: FC_AHEAD_STEPS
 
     ctypedef struct fc_gemm_args:
         int rows

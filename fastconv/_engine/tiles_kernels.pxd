@@ -23,6 +23,8 @@ cdef extern from "tiles.h" nogil:
         ptrdiff_t steps
         const char *b
         char *c
+        const char *ahead
+        ptrdiff_t ahead_lines
 
     ctypedef struct fc_tiles_kernels:
         void (*configure)() noexcept nogil

@@ -84,21 +84,23 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
     const real *b = (const real *)g->b;
     const char *const *pixel = g->a;
     const char *ahead = g->ahead;
-    /* 11 rows and more leave no register for it. */
-    const ptrdiff_t ahead_lines = rows <= 10 ? g->ahead_lines : 0;
-    const ptrdiff_t offset = g->offset, depth = g->depth;
+    const ptrdiff_t offset = g->offset, depth = g->depth, ahead_lines = g->ahead_lines;
     for (ptrdiff_t tap = 0; tap < g->taps; tap++, pixel += g->a_step) {
-        for (ptrdiff_t line = 0; line < ahead_lines; line++, ahead += FC_CACHE_LINE)
-            __builtin_prefetch(ahead);
         const real *a[MAX_ROWS];
         FC_UNROLL for (int i = 0; i < rows; i++) a[i] = (const real *)(pixel[i] + offset) + depth;
-        /* Up to zero: no register holds the bound, which 12 rows have none left for. */
-        for (ptrdiff_t k = -depth; k < 0; k++, b += vectors * FC_LANES) {
-            vec weight[FC_MAX_VECTORS];
-            FC_UNROLL for (int j = 0; j < vectors; j++) weight[j] = load(b + j * FC_LANES);
-            FC_UNROLL for (int i = 0; i < rows; i++) {
-                const vec value = splat(a[i][k]);
-                FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] += value * weight[j];
+        ptrdiff_t k = -depth;
+        while (k < 0) {
+            for (ptrdiff_t line = 0; line < ahead_lines; line++, ahead += FC_CACHE_LINE)
+                __builtin_prefetch(ahead, 0, 2);
+            /* 11 rows and more leave no register for a bound but zero. */
+            const ptrdiff_t end = rows <= 10 && k < -FC_AHEAD_STEPS ? k + FC_AHEAD_STEPS : 0;
+            for (; k < end; k++, b += vectors * FC_LANES) {
+                vec weight[FC_MAX_VECTORS];
+                FC_UNROLL for (int j = 0; j < vectors; j++) weight[j] = load(b + j * FC_LANES);
+                FC_UNROLL for (int i = 0; i < rows; i++) {
+                    const vec value = splat(a[i][k]);
+                    FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] += value * weight[j];
+                }
             }
         }
     }

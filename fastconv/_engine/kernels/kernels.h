@@ -51,7 +51,7 @@ typedef struct {
     ptrdiff_t residual_channel, residual_pixel;
 } fc_finish_args;
 
-enum { FC_CACHE_LINE = 64 };
+enum { FC_CACHE_LINE = 64, FC_AHEAD_STEPS = 16 };
 
 /* gemm: the register tile.
  *   c[i][j] (+)= sum over t < taps, k < depth of a[t * a_step + i][k] * b[t][k][j]
@@ -59,7 +59,8 @@ enum { FC_CACHE_LINE = 64 };
  * contiguous elements, `offset` bytes further on; b is packed without gaps. One fresh chain of
  * taps * depth fused multiply-adds per element, added to c where accumulate is set. With `finish`
  * the sums go on through its rows(), as pixels first and following, and c stays as it was. What the
- * caller will read soon is brought near meanwhile: from `ahead` on, so many lines for each tap. */
+ * caller will read soon is brought near meanwhile: from `ahead` on, so many lines for every
+ * FC_AHEAD_STEPS steps of a tap, those that are left over included. */
 typedef struct {
     int rows, vectors, accumulate;
     ptrdiff_t taps, depth;

@@ -34,6 +34,8 @@ typedef struct {
     ptrdiff_t steps;        /* taps follow each other, then channel blocks */
     const char *b;          /* of each step: high tiles across, then low ones */
     char *c;                /* tiles of pixels follow each other */
+    const char *ahead;      /* what the caller multiplies by soon, */
+    ptrdiff_t ahead_lines;  /* so many lines of FC_CACHE_LINE bytes of it in each step */
 } fc_tiles_args;
 
 typedef struct {

@@ -76,11 +76,13 @@ FC_INLINE void end(const int down, const int across, const fc_tiles_args *t) {
 }
 
 FC_INLINE void run(const int down, const int across, const int low, const fc_tiles_args *t) {
-    const char *b = t->b;
+    const char *b = t->b, *ahead = t->ahead;
     ptrdiff_t tap = t->first_tap, block = 0;
     begin(down, across, t);
     for (ptrdiff_t step = 0; step < t->steps; step++) {
         const ptrdiff_t at = block + t->tap[tap];
+        for (ptrdiff_t line = 0; line < t->ahead_lines; line++, ahead += FC_CACHE_LINE)
+            __builtin_prefetch(ahead, 0, 2);
         load_b(across, b);
         if (low) {
             load_a(down, t->a, at + t->low);
