@@ -13,9 +13,6 @@ from .winograd_block cimport CHAIN, TABLE_ROWS, Blocking, Task, packed_group_byt
 from .winograd_block cimport packed_panel_at, panel_start, panel_width, point_bytes
 from .winograd_kernels cimport fc_winograd_filter_args
 
-# Tiles of a block from which on it asks for the weights that follow.
-cdef index LOOK_AHEAD_TILES = 64
-
 
 cdef void point_into_v(const Task *t) noexcept nogil:
     """Row pointers of the register tile: for each channel block, rows through the row groups."""
@@ -96,14 +93,13 @@ cdef void look_ahead(const Task *t, fc_gemm_args *g, index panel, index point) n
     """Bring the next point's weights near, a little by every tile of this one.
 
     A block's weights are read once and come from afar: it is waiting for their first tile that
-    takes time. Where few tiles use a weight it is streaming that takes time, and asking for lines
-    besides gets in its way.
+    takes time.
     """
     cdef const Blocking *b = t.b
     cdef index steps = ceil_div(b.group_in, b.block) \
         * ceil_div(t.tiles, b.kernels.gemm.tile_rows[g.vectors])
     g.ahead_lines = 0
-    if point + 1 < b.points and t.tiles >= LOOK_AHEAD_TILES:
+    if point + 1 < b.points:
         g.ahead = g.b + point_bytes(b, panel)
         g.ahead_lines = ceil_div(b.group_in * panel_width(b, panel) * b.element,
                                  steps * FC_CACHE_LINE)
