@@ -319,10 +319,11 @@ def tile_cost(p, precision):
     slices = p.batch * p.out_size[0]
     rows, columns = p.out_size[1:]
     # short rows run on over the columns between them, long ones are filled up
-    walked = min(columns + tile_steps(p, 2)[1], rounded_up(columns, TILE_PIXELS))
+    walked = rows * min(columns + tile_steps(p, 2)[1], rounded_up(columns, TILE_PIXELS))
     weights = math.prod(p.kernel) * rounded_up(p.group_in, TILE_DEPTH) \
         * rounded_up(p.group_out, TILE_COLUMNS)
-    cost = weights * (TILE_PRODUCT[precision] * slices * rows * walked + WEIGHT)
+    pixels = slices * rounded_up(walked, TILE_PIXELS)
+    cost = weights * (TILE_PRODUCT[precision] * pixels + WEIGHT)
     cost += TILE_SPLIT[precision] * slices * split_elements(p, rows, columns)
     cost += TILE_FINISH * slices * rows * columns * p.group_out
     return cost if p.packed else cost + TILE_PACK * weights

@@ -26,7 +26,8 @@ from .tiles_kernels cimport FC_TILE_SUM_ROW, fc_tiles_args
 cdef index CHAIN_STEPS = 64
 # Steps whose weights stay in L1 while all tiles of the block use them; twice as many without low
 # halves. Not measured: a guess from the sizes of the caches.
-cdef index PASS_STEPS = 8
+import os
+cdef index PASS_STEPS = int(os.environ.get('PASS','8'))
 
 
 cdef inline char *address(const fc_view *view, const Task *t, index row) noexcept nogil:

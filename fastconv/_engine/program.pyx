@@ -136,6 +136,20 @@ cdef class Tape:
         return step
 
 
+cdef class Unheard:
+    """What the engine does in this thread while no tape listens: it runs at once."""
+
+    cdef void *before
+
+    def __enter__(self):
+        global fc_tape
+        self.before, fc_tape = fc_tape, NULL
+
+    def __exit__(self, *_):
+        global fc_tape
+        fc_tape = self.before
+
+
 cdef Tape listening():
     return <Tape> fc_tape if fc_tape != NULL else None
 

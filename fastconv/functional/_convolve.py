@@ -22,7 +22,7 @@ from .._engine.depthwise import depthwise_tile
 from .._engine.direct import planes_tile
 from .._engine.grouped import grouped_tile
 from .._engine.pointwise import pointwise_tile
-from .._engine.program import address_of, array_at
+from .._engine.program import Unheard, address_of, array_at
 from ..config import check_precision, get_precision
 from ._cache import BoundedCache
 from ._check import (
@@ -97,7 +97,10 @@ class Packings(dict):
 
     def whole(self, weight):
         """The weights as an array; `weight` is that, or stands for it in shape and dtype."""
-        return weight if self.restore is None else self.restore().astype(weight.dtype, copy=False)
+        if self.restore is None:
+            return weight
+        with Unheard():  # weights are there before a recorded operation runs
+            return self.restore().astype(weight.dtype, copy=False)
 
     def geometry_of(self, op, x_shape, weight_shape, arguments):
         """The geometry of the convolution of an x of some shape, and its activation."""

@@ -262,8 +262,8 @@ class PreparedConv:
     def _planned_rows(self, count):
         """The plan for a plain product of a matrix of so many rows and the weights."""
         x = shape_only(self._rows_shape(count), self._weight.dtype)
-        return plan_call(self._op, x, self._weight, self._precision or get_precision(),
-                         self._plain_arguments())
+        # halves of weights for tiles do not give them back: floats as they are
+        return plan_call(self._op, x, self._weight, "highest", self._plain_arguments())
 
     def _rows_shape(self, count):
         return (*(1,) * (self._weight.ndim - 2), count, self._weight.shape[1])
@@ -275,7 +275,7 @@ class PreparedConv:
     def _restored(self):
         features = self._weight.shape[1]
         rows = np.eye(features, dtype=self._weight.dtype).reshape(self._rows_shape(features))
-        product = convolve(self._op, rows, self._weight, None, None, None, self._precision,
+        product = convolve(self._op, rows, self._weight, None, None, None, "highest",
                            self._plain_arguments(), self._packed)
         return np.ascontiguousarray(product.reshape(features, -1).T).reshape(self._weight.shape)
 

@@ -55,13 +55,13 @@ def floats_of(bits):
 
 
 def nearest(values):
-    """The nearest bfloat16, of two equally near the even one; finite floats stay finite."""
+    """The nearest bfloat16, of two equally near the larger one; finite floats stay finite."""
     below = bits_of(values) & 0xFFFF0000
     above = below + 0x10000
     with np.errstate(invalid="ignore", over="ignore"):
         to_below = abs(values - floats_of(below).astype(float))
         to_above = abs(floats_of(above).astype(float) - values)
-    up = (to_above < to_below) | ((to_above == to_below) & (below & 0x10000 > 0))
+    up = to_above <= to_below
     return np.where(up & np.isfinite(floats_of(above)), floats_of(above), floats_of(below))
 
 
@@ -117,7 +117,8 @@ def test_split(kernels, size, low, order):
     padded[first : first + pixels, :channels] = values
     parts = halves_of(padded) if low else [np.where(np.isfinite(padded), nearest(padded), padded)]
     for copy, part in enumerate(parts):
-        got = as_floats(made[:, copy, :width]).transpose(1, 0, 2).reshape(width, -1)
+        got = as_floats(made[:, copy, :width]).reshape(blocks, width, 16, 2)
+        got = got.transpose(1, 0, 3, 2).reshape(width, -1)
         np.testing.assert_array_equal(got, part)
 
 
@@ -140,6 +141,6 @@ def test_pack(kernels, size, low):
     padded[:channels, :depth] = weight
     parts = halves_of(padded) if low else [np.where(np.isfinite(padded), nearest(padded), padded)]
     for copy, part in enumerate(parts):
-        # [tile, output channel][block, pair, of a pair][tap]
-        part = part.reshape(across, 16, blocks, 16, 2, taps).transpose(2, 5, 0, 3, 1, 4)
+        # [tile, output channel][block, of a pair, pair][tap]
+        part = part.reshape(across, 16, blocks, 2, 16, taps).transpose(2, 5, 0, 4, 1, 3)
         np.testing.assert_array_equal(as_floats(made[:, :, copy]), part)

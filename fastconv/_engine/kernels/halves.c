@@ -6,18 +6,84 @@
 #include "strided.h"
 #include "transposed.h"
 
+enum { PAIRS = FC_TILE_DEPTH / 2 }; /* of a block's channels */
+
+/* ---- halves ---- */
+
+typedef uint32_t uvec __attribute__((vector_size(FC_VECTOR_BYTES)));
+
+/* In each lane's upper half the nearest bfloat16, of two equally near the larger one. */
+FC_INLINE uvec nearest(uvec bits) { return bits + 0x8000; }
+
+/* Whether a lane of a or b is not finite, or would round to infinity. */
+FC_INLINE int any_extreme(vec a, vec b) {
+    const ivec first = (ivec)a & 0x7fffffff, second = (ivec)b & 0x7fffffff;
+    const ivec extreme = (ivec)(first >= 0x7f7f8000) | (ivec)(second >= 0x7f7f8000);
+#if defined(__AVX512F__)
+    return _mm512_movepi32_mask((__m512i)extreme) != 0;
+#elif defined(__AVX2__)
+    return _mm256_movemask_ps((__m256)extreme) != 0;
+#else
+    int any = 0;
+    for (int i = 0; i < FC_LANES; i++) any |= extreme[i];
+    return any != 0;
+#endif
+}
+
+/* v as the sum of two bfloat16, in upper halves, where no lane is extreme. */
+FC_INLINE void halves_of(vec v, uvec *high, uvec *low) {
+    *high = nearest((uvec)v) & 0xffff0000u;
+    *low = nearest((uvec)(v - (vec)*high)); /* of an exact difference */
+}
+
+/* The same for every v: what is not finite in the low half, beside a high one of zero. */
+FC_NOINLINE void halves_of_any(vec v, uvec *high, uvec *low) {
+    const ivec magnitude = (ivec)v & 0x7fffffff;
+    const ivec finite = (ivec)(magnitude < 0x7f800000);
+    const vec rounded = blend((ivec)(magnitude >= 0x7f7f8000), v, (vec)nearest((uvec)v));
+    *high = (uvec)((ivec)rounded & (finite & -0x10000));
+    const vec rest = v - (vec)*high; /* a NaN comes out quiet, which its upper half shows */
+    *low = (uvec)blend(finite, (vec)nearest((uvec)rest), rest);
+}
+
+/* The high half alone: NaN stays NaN, and a finite float stays finite. */
+FC_NOINLINE uvec half_of_any(vec v) {
+    const ivec magnitude = (ivec)v & 0x7fffffff;
+    const ivec quiet = (ivec)(magnitude > 0x7f800000) & 0x00400000; /* else some would be infinite */
+    return (uvec)blend((ivec)(magnitude >= 0x7f7f8000), (vec)((ivec)v | quiet),
+                       (vec)nearest((uvec)v));
+}
+
+/* A word a lane: the upper halves of a, below, and b, above. */
+FC_INLINE void store_words(char *dst, uvec a, uvec b) {
+    store((real *)dst, (vec)(a >> 16 | (b & 0xffff0000u)));
+}
+
+/* Pairs of channels: high halves to dst and, where there are any, low ones so many bytes further. */
+FC_INLINE void put_pairs(char *dst, ptrdiff_t low, vec a, vec b) {
+    const int extreme = any_extreme(a, b);
+    uvec high[2], rest[2];
+    if (!low) {
+        high[0] = extreme ? half_of_any(a) : nearest((uvec)a);
+        high[1] = extreme ? half_of_any(b) : nearest((uvec)b);
+        store_words(dst, high[0], high[1]);
+        return;
+    }
+    if (__builtin_expect(extreme, 0)) {
+        halves_of_any(a, &high[0], &rest[0]);
+        halves_of_any(b, &high[1], &rest[1]);
+    } else {
+        halves_of(a, &high[0], &rest[0]);
+        halves_of(b, &high[1], &rest[1]);
+    }
+    store_words(dst, high[0], high[1]);
+    store_words(dst + low, rest[0], rest[1]);
+}
+
 /* ---- pixels ---- */
 
-/* FC_LANES channels of a pixel to the upper halves' place in its copies. */
-FC_INLINE void put(const fc_halves_split_args *s, char *dst, vec v) {
-    if (s->low) {
-        ivec high, low;
-        to_halves(v, &high, &low);
-        store_upper(dst, high);
-        store_upper(dst + s->low, low);
-    } else {
-        store_upper(dst, to_half(v));
-    }
+FC_INLINE vec load_there(const real *from, ptrdiff_t left) {
+    return left <= 0 ? (vec){0} : load_upto(from, left);
 }
 
 /* A block of channels that are contiguous. */
@@ -26,11 +92,12 @@ static void split_rows(const fc_halves_split_args *s, const char *src, ptrdiff_t
     for (ptrdiff_t p = 0; p < s->pixels; p++, src += s->src_pixel, dst += FC_TILE_PIXEL) {
         const real *from = (const real *)src;
         if (channels >= FC_TILE_DEPTH) {
-            FC_UNROLL for (int c = 0; c < FC_TILE_DEPTH; c += FC_LANES)
-                put(s, dst + c * 2, load(from + c));
+            FC_UNROLL for (int c = 0; c < PAIRS; c += FC_LANES)
+                put_pairs(dst + c * 4, s->low, load(from + c), load(from + c + PAIRS));
         } else {
-            for (int c = 0; c < FC_TILE_DEPTH; c += FC_LANES)
-                put(s, dst + c * 2, c < channels ? load_upto(from + c, channels - c) : (vec){0});
+            for (int c = 0; c < PAIRS; c += FC_LANES)
+                put_pairs(dst + c * 4, s->low, load_there(from + c, channels - c),
+                          load_there(from + c + PAIRS, channels - c - PAIRS));
         }
     }
 }
@@ -43,34 +110,40 @@ FC_INLINE vec load_pixels(const char *src, ptrdiff_t step, ptrdiff_t pixels) {
     return load_strided(src, step, pixels);
 }
 
-/* FC_LANES pixels x FC_LANES channels of planes, turned in registers. */
-FC_INLINE void split_square(const fc_halves_split_args *s, const int whole, const char *src,
-                            ptrdiff_t channels, ptrdiff_t pixels, char *dst) {
-    vec block[FC_LANES];
+/* FC_LANES channels x FC_LANES pixels of planes, turned in registers. */
+FC_INLINE void load_square(vec block[FC_LANES], const fc_halves_split_args *s, const int whole,
+                           const char *src, ptrdiff_t channels, ptrdiff_t pixels) {
     if (s->src_pixel == (ptrdiff_t)sizeof(real)) {
         load_transposed(block, whole, src, s->src_channel, channels, pixels);
-    } else {
-        for (int i = 0; i < FC_LANES; i++)
-            block[i] = i < channels ? load_pixels(src + i * s->src_channel, s->src_pixel, pixels)
-                                    : (vec){0};
-        transpose(block);
+        return;
     }
-    if (whole) {
-        FC_UNROLL for (int i = 0; i < FC_LANES; i++) put(s, dst + i * FC_TILE_PIXEL, block[i]);
-    } else {
-        for (int i = 0; i < FC_LANES && i < pixels; i++) put(s, dst + i * FC_TILE_PIXEL, block[i]);
-    }
+    for (int i = 0; i < FC_LANES; i++)
+        block[i] = i < channels ? load_pixels(src + i * s->src_channel, s->src_pixel, pixels)
+                                : (vec){0};
+    transpose(block);
+}
+
+/* The pairs of two squares, PAIRS channels apart. */
+FC_INLINE void split_square(const fc_halves_split_args *s, const int whole, const char *src,
+                            ptrdiff_t channels, ptrdiff_t pixels, char *dst) {
+    vec a[FC_LANES], b[FC_LANES];
+    load_square(a, s, whole, src, channels, pixels);
+    load_square(b, s, whole, src + PAIRS * s->src_channel, channels - PAIRS, pixels);
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++)
+        if (whole || i < pixels) put_pairs(dst + i * FC_TILE_PIXEL, s->low, a[i], b[i]);
 }
 
 static void split_planes(const fc_halves_split_args *s, const char *src, ptrdiff_t channels,
                          char *dst) {
-    for (int c = 0; c < FC_TILE_DEPTH; c += FC_LANES)
+    for (int c = 0; c < PAIRS; c += FC_LANES)
         for (ptrdiff_t p = 0; p < s->pixels; p += FC_LANES) {
             const char *from = src + c * s->src_channel + p * s->src_pixel;
-            char *to = dst + p * FC_TILE_PIXEL + c * 2;
+            char *to = dst + p * FC_TILE_PIXEL + c * 4;
             const ptrdiff_t left = channels - c, pixels = s->pixels - p;
-            if (left >= FC_LANES && pixels >= FC_LANES) split_square(s, 1, from, left, pixels, to);
-            else split_square(s, 0, from, left, pixels, to);
+            if (left >= PAIRS + FC_LANES && pixels >= FC_LANES)
+                split_square(s, 1, from, left, pixels, to);
+            else
+                split_square(s, 0, from, left, pixels, to);
         }
 }
 
@@ -97,8 +170,6 @@ static void split(const fc_halves_split_args *s) {
 
 /* ---- weights ---- */
 
-enum { SCRATCH = 2 * FC_HALVES_TAPS }; /* weights of a vector of output channels, turned */
-
 /* Consecutive weights of FC_LANES output channels, [weight][output channel]. */
 static void turn(const fc_halves_pack_args *p, ptrdiff_t column, ptrdiff_t weight, ptrdiff_t count,
                  real *to) {
@@ -111,47 +182,36 @@ static void turn(const fc_halves_pack_args *p, ptrdiff_t column, ptrdiff_t weigh
     }
 }
 
-/* A pair of input channels' weights side by side, the first in the lower half of each lane. */
-FC_INLINE void put_pair(const fc_halves_pack_args *p, vec first, vec second, char *dst) {
-    if (p->low) {
-        ivec high[2], low[2];
-        to_halves(first, &high[0], &low[0]);
-        to_halves(second, &high[1], &low[1]);
-        store((real *)dst, upper_pairs(high[0], high[1]));
-        store((real *)(dst + p->across * FC_TILE_BYTES), upper_pairs(low[0], low[1]));
-    } else {
-        store((real *)dst, upper_pairs(to_half(first), to_half(second)));
+/* Some pairs of a block's input channels, for FC_LANES output channels. */
+static void pack_pairs(const fc_halves_pack_args *p, ptrdiff_t block, ptrdiff_t pair,
+                       ptrdiff_t count, ptrdiff_t column) {
+    real scratch[2][(FC_HALVES_TAPS + FC_LANES) * FC_LANES] FC_ALIGNED; /* their weights, turned */
+    ptrdiff_t there[2];
+    for (int i = 0; i < 2; i++) {
+        const ptrdiff_t channel = block * FC_TILE_DEPTH + i * PAIRS + pair;
+        const ptrdiff_t left = p->depth > channel ? p->depth - channel : 0;
+        there[i] = left < count ? left : count;
+        turn(p, column, channel * p->taps, there[i] * p->taps, scratch[i]);
     }
-}
-
-/* Some input channels, an even number, of FC_LANES output channels. */
-static void pack_channels(const fc_halves_pack_args *p, ptrdiff_t channel, ptrdiff_t count,
-                          ptrdiff_t column) {
-    real scratch[(SCRATCH + FC_LANES) * FC_LANES] FC_ALIGNED;
-    const ptrdiff_t there = p->depth - channel < count ? p->depth - channel : count;
-    const ptrdiff_t step = p->across * FC_TILE_BYTES * (p->low ? 2 : 1);
-    const ptrdiff_t block = channel / FC_TILE_DEPTH, pair = channel % FC_TILE_DEPTH / 2;
+    const ptrdiff_t low = p->low ? p->across * FC_TILE_BYTES : 0;
+    const ptrdiff_t step = p->across * FC_TILE_BYTES + low;
     char *dst = p->dst + block * p->taps * step + pair * 64
                 + column / FC_TILE_COLUMNS * FC_TILE_BYTES + column % FC_TILE_COLUMNS * 4;
-    turn(p, column, channel * p->taps, there * p->taps, scratch);
-    for (ptrdiff_t c = 0; c < count; c += 2, dst += 64)
+    for (ptrdiff_t c = 0; c < count; c++, dst += 64)
         for (ptrdiff_t tap = 0; tap < p->taps; tap++) {
-            const real *from = scratch + (c * p->taps + tap) * FC_LANES;
-            const vec first = c < there ? load(from) : (vec){0};
-            const vec second = c + 1 < there ? load(from + p->taps * FC_LANES) : (vec){0};
-            put_pair(p, first, second, dst + tap * step);
+            const ptrdiff_t at = (c * p->taps + tap) * FC_LANES;
+            put_pairs(dst + tap * step, low, c < there[0] ? load(scratch[0] + at) : (vec){0},
+                      c < there[1] ? load(scratch[1] + at) : (vec){0});
         }
 }
 
 static void pack(const fc_halves_pack_args *p) {
-    const ptrdiff_t whole = (p->depth + FC_TILE_DEPTH - 1) / FC_TILE_DEPTH * FC_TILE_DEPTH;
-    const ptrdiff_t fit = SCRATCH / p->taps / 2 * 2;
-    for (ptrdiff_t first = 0; first < whole; first += FC_TILE_DEPTH)
-        for (ptrdiff_t c = 0; c < FC_TILE_DEPTH; c += fit) {
-            const ptrdiff_t count = FC_TILE_DEPTH - c < fit ? FC_TILE_DEPTH - c : fit;
+    const ptrdiff_t blocks = (p->depth + FC_TILE_DEPTH - 1) / FC_TILE_DEPTH;
+    const ptrdiff_t fit = FC_HALVES_TAPS / p->taps;
+    for (ptrdiff_t block = 0; block < blocks; block++)
+        for (ptrdiff_t pair = 0; pair < PAIRS; pair += fit)
             for (ptrdiff_t k = 0; k < p->across * FC_TILE_COLUMNS; k += FC_LANES)
-                pack_channels(p, first + c, count, k);
-        }
+                pack_pairs(p, block, pair, PAIRS - pair < fit ? PAIRS - pair : fit, k);
 }
 
 static void add(char *sums, const char *more, ptrdiff_t count) {

@@ -1,10 +1,12 @@
 /* halves: floats as the sum of two bfloat16, laid out for tiles (tiles.h).
  *
- * The high one is the nearest bfloat16, the low one that of the rest: together they stand for a
- * float to a relative 2^-17. Where the nearest would be infinite for a finite float it is the one
+ * The high one is the nearest bfloat16, the low one that of the rest, of two equally near the larger:
+ * together they stand for a float to a relative 2^-17. Where the nearest would be infinite for a finite float it is the one
  * before. What is not finite lies in the low one, and the high one is zero: then of the three
  * products just one sees it, with the other operand's high half, and gives what the float would
  * give; in the high one it would make NaN with the other's low half, which is often zero.
+ * A block of 32 channels is 16 pairs of a channel and the one 16 channels further on: a pair is one
+ * 32-bit word, and vectors of words come from vectors of floats without crossing lanes.
  * float32 only; double's table is empty.
  */
 #ifndef FC_HALVES_H
@@ -12,7 +14,7 @@
 
 #include <stddef.h>
 
-/* A row of pixels into copies [channel block][pixel][32 channels], zero past `channels`. */
+/* A row of pixels into copies [channel block][pixel][16 pairs][2], zero past `channels`. */
 typedef struct {
     const char *src;                    /* the first pixel that there is */
     ptrdiff_t src_pixel, src_channel;   /* bytes */
