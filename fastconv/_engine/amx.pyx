@@ -26,10 +26,9 @@ from .packing cimport Packing, pack_pieces
 from .tiles_kernels cimport FC_TILE_COLUMNS, FC_TILE_DEPTH, FC_TILE_PANEL, FC_TILE_PIXEL
 from .tiles_kernels cimport FC_TILE_PIXELS, FC_TILE_SUM_ROW
 
-# All of these are guesses from the sizes of the caches; none is measured yet.
 # A strip with both copies, half of L2; the sums of a block beside it.
 cdef index STRIP_BYTES = 1 << 20
-cdef index BLOCK_PIXELS = 1024
+cdef index BLOCK_PIXELS = 512
 # Output columns of a stripe, where there are rows to share what it reads.
 cdef index STRIPE_COLUMNS = 128
 # Fewer pixels than this are one tile.
@@ -38,7 +37,7 @@ cdef index LEAST_COLUMNS = 16
 cdef index MORE_BLOCKS = 64
 # What a task costs, in cycles: a product of tiles, to split an element, to finish one, to begin.
 cdef double TILE_PRODUCT = 16
-cdef double SPLIT = 2.5
+cdef double SPLIT = 0.6
 cdef double FINISH = 0.5
 cdef double BEGIN = 2e4
 # So many operations of the definition take as long as one that threads.run counts.

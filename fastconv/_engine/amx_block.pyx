@@ -24,10 +24,9 @@ from .tiles_kernels cimport FC_TILE_SUM_ROW, fc_tiles_args
 
 # A sum is built from chains of at most so many steps, each of which is one addition a product.
 cdef index CHAIN_STEPS = 64
-# Steps whose weights stay in L1 while all tiles of the block use them; twice as many without low
-# halves. Not measured: a guess from the sizes of the caches.
-import os
-cdef index PASS_STEPS = int(os.environ.get('PASS','8'))
+# Steps whose weights stay in L2 while all tiles of the block use them; twice as many without low
+# halves. Fewer would fit L1, but the sums go to memory and back between passes.
+cdef index PASS_STEPS = 32
 
 
 cdef inline char *address(const fc_view *view, const Task *t, index row) noexcept nogil:

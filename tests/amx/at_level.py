@@ -14,6 +14,7 @@ import pytest
 import fastconv
 from fastconv import conv1d, conv2d, conv3d, conv_transpose2d, plan, prepare_conv, reference
 from fastconv._engine import dispatch
+from fastconv._engine.program import Room, Tape
 from fastconv.functional import _convolve
 from fastconv.functional._cache import BoundedCache
 from fastconv.reference.activation import apply_activation
@@ -281,7 +282,7 @@ def test_small_values(rng, force):
 def test_all_terms_err_alike(force):
     """The worst there is: constants whose low halves and rests are largest."""
     force(THREE)
-    value = np.float32(1 + 2.0**-8 - 2.0**-15 + 2.0**-17)
+    value = np.float32(1 + 2.0**-8 - 2.0**-15 + 2.0**-17 - 2.0**-21)
     x, weight = np.full((1, 256, 4, 4), value), np.full((3, 256, 3, 3), value)
     sums, magnitudes = exact("conv2d", x, weight, padding=1)
     error = abs(conv2d(x, weight, padding=1) - sums).max() / magnitudes.max()
@@ -377,3 +378,20 @@ def test_shapes_of_other_dimensions(rng, force):
     arguments = {"stride": 3, "output_padding": 2}
     assert_close(conv_transpose2d(x, weight, **arguments),
                  *exact("conv_transpose2d", x, weight, **arguments), HIGH)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_weights_that_were_given_up(rng, recorded):
+    """Tiles need them anew: as they were, not from halves, and now, not when a recording runs."""
+    weight = rng.standard_normal((64, 512, 1, 1), dtype=np.float32)
+    x = rng.standard_normal((1, 5, 33, 512), dtype=np.float32)
+    op = prepare_conv(weight, layout="NHWC")
+    assert op.settle()
+    np.testing.assert_array_equal(op.weight, weight)
+    assert op.explain(x).form == THREE
+    if recorded:
+        with Tape(Room()) as tape:
+            op(x)
+        assert len(tape.steps) == 1
+    assert_close(op(x), *exact("conv2d", x, weight, layout="NHWC"), HIGH)
+    np.testing.assert_array_equal(op.weight, weight)
