@@ -347,10 +347,13 @@ cdef void look_ahead(const Task *t, fc_gemm_args *g) noexcept nogil:
     """Bring the next pass's weights near, a little by every tile of this one.
 
     A pass's weights are used by all tiles from L2; it is waiting for their first that takes time.
+    A single tile streams them, and asking for lines besides gets in its way.
     """
     cdef index tiles = ceil_div(t.count, t.b.kernels.gemm.tile_rows[g.vectors])
-    g.ahead = g.b + g.taps * g.depth * g.c_row
-    g.ahead_lines = ceil_div(min(FC_AHEAD_STEPS, g.depth) * g.c_row, tiles * FC_CACHE_LINE)
+    g.ahead_lines = 0
+    if tiles > 1:
+        g.ahead = g.b + g.taps * g.depth * g.c_row
+        g.ahead_lines = ceil_div(min(FC_AHEAD_STEPS, g.depth) * g.c_row, tiles * FC_CACHE_LINE)
 
 
 cdef void multiply_shortened(const Task *t, const fc_gemm_args *g, index tap) noexcept nogil:

@@ -92,14 +92,14 @@ cdef void find_weights(Task *t, index panel) noexcept nogil:
 cdef void look_ahead(const Task *t, fc_gemm_args *g, index panel, index point) noexcept nogil:
     """Bring the next point's weights near, a little by every tile of this one.
 
-    A block's weights are read once and come from afar: it is waiting for their first tile that
-    takes time.
+    A block's weights are read once and come from afar: it is waiting for their first register tile
+    that takes time. A single one streams them, and asking for lines besides gets in its way.
     """
     cdef const Blocking *b = t.b
-    cdef index steps = ceil_div(b.group_in, b.block) \
-        * ceil_div(t.tiles, b.kernels.gemm.tile_rows[g.vectors])
+    cdef index register_tiles = ceil_div(t.tiles, b.kernels.gemm.tile_rows[g.vectors])
+    cdef index steps = register_tiles * ceil_div(b.group_in, b.block)
     g.ahead_lines = 0
-    if point + 1 < b.points:
+    if register_tiles > 1 and point + 1 < b.points:
         g.ahead = g.b + point_bytes(b, panel)
         g.ahead_lines = ceil_div(b.group_in * panel_width(b, panel) * b.element,
                                  steps * FC_CACHE_LINE)
