@@ -84,15 +84,16 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
     const real *b = (const real *)g->b;
     const char *const *pixel = g->a;
     const char *ahead = g->ahead;
-    const ptrdiff_t offset = g->offset, depth = g->depth, ahead_lines = g->ahead_lines;
+    /* 11 rows and more leave no register for it, nor for a bound of k but zero. */
+    const ptrdiff_t ahead_lines = rows <= 10 ? g->ahead_lines : 0;
+    const ptrdiff_t offset = g->offset, depth = g->depth;
     for (ptrdiff_t tap = 0; tap < g->taps; tap++, pixel += g->a_step) {
         const real *a[MAX_ROWS];
         FC_UNROLL for (int i = 0; i < rows; i++) a[i] = (const real *)(pixel[i] + offset) + depth;
         ptrdiff_t k = -depth;
-        while (k < 0) {
+        do {
             for (ptrdiff_t line = 0; line < ahead_lines; line++, ahead += FC_CACHE_LINE)
                 __builtin_prefetch(ahead, 0, 2);
-            /* 11 rows and more leave no register for a bound but zero. */
             const ptrdiff_t end = rows <= 10 && k < -FC_AHEAD_STEPS ? k + FC_AHEAD_STEPS : 0;
             for (; k < end; k++, b += vectors * FC_LANES) {
                 vec weight[FC_MAX_VECTORS];
@@ -102,7 +103,7 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
                     FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] += value * weight[j];
                 }
             }
-        }
+        } while (rows <= 10 && k < 0);
     }
     const ptrdiff_t c_row = g->c_row;
     if (g->accumulate) {
