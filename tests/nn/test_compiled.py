@@ -9,7 +9,6 @@ import fastconv
 from fastconv import models, nn
 from fastconv._engine import dispatch
 
-
 # Folded batch norms round the weights anew; tiles add the errors of "high", which
 # whole networks multiply: 1.2e-5 was seen.
 BOUND = 1e-4 if dispatch.has_tiles() else 1e-5
