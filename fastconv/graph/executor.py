@@ -36,6 +36,13 @@ class Operation:
     ----------
     node : Node
 
+    Attributes
+    ----------
+    takes_place : bool
+        Whether it can put its first output where `place` says; see joins.py.
+    choose : callable or None
+        Of an If: from its condition to the branch's executor.
+
     Raises
     ------
     GraphError
@@ -48,6 +55,8 @@ class Operation:
         self.kernel = None if self.entry is None else self.entry.lower(node)
         if self.kernel is None:
             self._require_fallback()
+        self.takes_place = getattr(self.kernel, "takes_place", False)
+        self.choose = getattr(self.kernel, "choose", None)
 
     def _require_fallback(self) -> Callable[..., Any]:
         fallback = self.node.fallback
@@ -60,11 +69,6 @@ class Operation:
             except NotImplementedError as error:
                 raise GraphError(f"{describe(self.node)}: {error}") from error
         return fallback
-
-    @property
-    def takes_place(self) -> bool:
-        """Whether it can put its first output where `place` says; see joins.py."""
-        return getattr(self.kernel, "takes_place", False)
 
     def __call__(self, inputs: Sequence[Any], place: Any = None) -> tuple[Any, ...]:
         """Return the outputs for these inputs, None standing for a missing one."""
