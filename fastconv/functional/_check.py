@@ -26,7 +26,6 @@ from ._geometry import (
     conv_geometry,
     conv_transpose_geometry,
     pool_geometry,
-    resized,
     split_input,
 )
 from ._output_size import conv_output_size
@@ -50,6 +49,5 @@ __all__ = [
     "parse_activation",
     "plain_array",
     "pool_geometry",
-    "resized",
     "split_input",
 ]

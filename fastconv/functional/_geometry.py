@@ -433,34 +433,6 @@ def _check_memory(op, out_shape):
         )
 
 
-def resized(geometry, x_shape):
-    """The same convolution, its padding in numbers, of pictures of another size or number.
-
-    Parameters
-    ----------
-    geometry : ConvGeometry
-        Of a convolution, not of a transposed one.
-    x_shape : tuple of int
-
-    Returns
-    -------
-    ConvGeometry or None
-        None where something does not fit: `conv_geometry` says what.
-    """
-    if not geometry.batched or len(x_shape) != geometry.nd + 2:
-        return None
-    batch, *size = x_shape
-    channels = size.pop(-1 if geometry.channels_last else 0)
-    extent = _extents(geometry.kernel_size, geometry.dilation)
-    out_size = tuple(map(_windows, size, extent, geometry.stride, geometry.pad_before,
-                         geometry.pad_after))
-    if channels != geometry.in_channels or min(size) < 1 or min(out_size) < 1:
-        return None
-    other = geometry._replace(batch=batch, in_size=tuple(size), out_size=out_size)
-    _check_memory(geometry.op, other.out_shape)
-    return other
-
-
 def _conv_result(operands, **fields):
     """Put a ConvGeometry together and check that its result can exist."""
     x = operands.x
