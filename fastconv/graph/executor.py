@@ -141,6 +141,9 @@ class Step(NamedTuple):
 # Signatures of inputs whose plans are kept, and what an arena has beyond a plan's bytes.
 _PLANS = 16
 _ARENA_ALIGNMENT = 64
+# An arena is so large at least: memory behind addresses comes with the first touch, and a larger
+# plan that fits finds the pages of the smaller ones' runs.
+_ARENA_BYTES = 64 << 20
 # Bytes from which on giving up an array is worth the planning, which delays the first answer.
 _LARGE_WEIGHT = 1 << 20
 # The slot of inputs that are not there, and of outputs that nobody reads.
@@ -272,7 +275,7 @@ class Executor:
         except IndexError:
             arena = None
         if arena is None or arena.size < plan.arena_bytes + _ARENA_ALIGNMENT:
-            arena = np.empty(plan.arena_bytes + _ARENA_ALIGNMENT, np.uint8)
+            arena = np.empty(max(plan.arena_bytes + _ARENA_ALIGNMENT, _ARENA_BYTES), np.uint8)
         try:
             return plan.run(inputs, arena, watch)
         finally:
