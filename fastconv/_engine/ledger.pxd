@@ -20,3 +20,4 @@ cdef class Ledger:
     cdef int new_entry(self, int kind, array) except -1
     cdef int at_addresses(self, uintptr_t low, uintptr_t high) noexcept
     cdef void release(self, int buffer) noexcept
+    cdef void drop_temporaries(self) noexcept

@@ -113,7 +113,7 @@ cdef class Ledger:
             self.live_count -= 1
         self.count = known
 
-    def drop_temporaries(self):
+    cdef void drop_temporaries(self) noexcept:
         """Look no more into buffers that no value is in: their memory is about to be used again."""
         cdef int place, kept = 0
         for place in range(self.live_count):
@@ -126,6 +126,7 @@ cdef class Ledger:
         """Note that the step at hand reads or writes buffers."""
         for buffer in buffers:
             self.entries[<int> buffer].last = self.at
+        self.drop_temporaries()
 
     def hold(self, buffers):
         """Buffers that this step has made are arrays that Python returns."""
@@ -270,6 +271,7 @@ cdef class Ledger:
             for at in range(recorded.moved_count):
                 if recorded.moved[at].buffer != NOWHERE:
                     self.entries[recorded.moved[at].buffer].last = self.at
+        self.drop_temporaries()
 
     # --- the arena ------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from ._geometry import (
     PoolGeometry,
     conv_geometry,
     conv_transpose_geometry,
+    fitted_geometry,
     pool_geometry,
     split_input,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "conv_geometry",
     "conv_output_size",
     "conv_transpose_geometry",
+    "fitted_geometry",
     "flag",
     "integer",
     "integers",

@@ -51,8 +51,9 @@ class Operation:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.entry = None if node.domain else TABLE.get(node.op)
-        self.kernel = None if self.entry is None else self.entry.lower(node)
+        entry = None if node.domain else TABLE.get(node.op)
+        self.kernel = None if entry is None else entry.lower(node)
+        self.dtypes, self.arrays = (None, ()) if entry is None else entry[1:]
         if self.kernel is None:
             self._require_fallback()
         self.takes_place = getattr(self.kernel, "takes_place", False)
@@ -72,22 +73,21 @@ class Operation:
 
     def __call__(self, inputs: Sequence[Any], place: Any = None) -> tuple[Any, ...]:
         """Return the outputs for these inputs, None standing for a missing one."""
-        if self.kernel is not None and self._takes(inputs):
+        if self.kernel is not None and (
+                self.dtypes is None or getattr(inputs[0], "dtype", None) in self.dtypes):
             result = self.kernel(*inputs) if place is None else self.kernel(*inputs, place=place)
+            if isinstance(result, np.ndarray):
+                return (result,)
             if result is not NotImplemented:
                 return result if isinstance(result, tuple) else (_as_array(result),)
         return self._require_fallback()(*inputs)
 
     def is_recorded(self, reads: Sequence[int]) -> bool:
         """Whether a plan may repeat what the engine did, when these inputs alone change."""
-        return (self.kernel is not None and self.entry is not None
-                and all(index in self.entry.arrays for index in reads))
-
-    def _takes(self, inputs: Sequence[Any]) -> bool:
-        assert self.entry is not None
-        if self.entry.dtypes is None:
-            return True
-        return getattr(inputs[0], "dtype", None) in self.entry.dtypes
+        for index in reads:
+            if index not in self.arrays:
+                return False
+        return self.kernel is not None
 
 
 def _as_array(result: Any) -> Any:

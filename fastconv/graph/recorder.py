@@ -66,6 +66,7 @@ class _Recorder:
         self.operations: list[Recorded] = []
         self.steps_of: list[int] = []  # of each operation: the step that it is a part of
         self.schedule: list[Native | Called] = []
+        self.scheduled = 0  # operations that are in the schedule
         self.room = Room()
         self.waiting: list[Recorded] = []
         self.kept: list[Any] = []  # arrays that must stay for those that wait
@@ -179,24 +180,25 @@ class _Recorder:
 
     def _do(self, operations: list[Recorded]) -> None:
         self.ledger.take_up(operations)
-        first, end = len(self.operations), len(self.operations) + len(operations)
         self.operations += operations
         self.steps_of += [self.number] * len(operations)
-        if self.schedule and isinstance(self.schedule[-1], Native):
-            first = self.schedule.pop().first
-        if end > first:
-            self.schedule.append(Native(first, end))
-        self.ledger.drop_temporaries()
+
+    def _schedule_operations(self) -> None:
+        """Put what has come since the last call of Python into the schedule."""
+        end = len(self.operations)
+        if end > self.scheduled:
+            self.schedule.append(Native(self.scheduled, end))
+            self.scheduled = end
 
     def _call(self, step: Step, inputs: list[Any], outputs: list[int]) -> None:
         places: list[Any] = [self._place(slot, array)
                              for slot, array in zip(step.inputs, inputs, strict=True)]
         made = [self._place(slot, self.slots[slot]) for slot in step.outputs]
+        self._schedule_operations()
         touched = [place.buffer for place in (*places, *made) if isinstance(place, Place)]
         self.ledger.read(touched)
         self.ledger.hold(buffer for buffer in outputs if buffer >= 0)
         self.schedule.append(Called(step, self.number, places, made))
-        self.ledger.drop_temporaries()
 
     def _place(self, slot: int, array: Any) -> Any:
         """An array's place in the buffer that the slot's value lies in, or the array as it is."""
@@ -212,6 +214,7 @@ class _Recorder:
         """What was recorded, as a plan."""
         if self.failed:
             return None
+        self._schedule_operations()
         results: list[Any] = []
         self.ledger.at += 1
         for slot in self.executor.outputs:
