@@ -17,6 +17,7 @@ gives the same bits) everywhere on one machine. Each way carries the reason for 
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 from ._engine.winograd_cost import KERNELS, WEIGHT, choose_tile, cost
@@ -160,11 +161,11 @@ def has_narrow_groups(p):
 
     Planes are better where a group is a single plane: they copy it once for all its results.
     """
-    if p.group_in == 1 and not p.channels_contiguous:
+    if p.groups == 1 or (p.group_in == 1 and not p.channels_contiguous):
         return False
     reach = (p.kernel[2] - 1) * p.dilation[2]
     fits = 0 < 2 * max(p.group_in, p.group_out) <= p.lanes
-    return p.groups > 1 and fits and math.prod(p.kernel) > 0 and reach <= STRIP_REACH
+    return fits and math.prod(p.kernel) > 0 and reach <= STRIP_REACH
 
 
 def is_one_to_one(p):
@@ -231,15 +232,16 @@ def choose_direct(p):
     return Choice("direct", "rows", 0, "each kernel row is one run of width x channels")
 
 
-def winograd_refusal(p, precision):
-    """Why Winograd cannot run a problem, or None where it can."""
+@lru_cache(1024)
+def winograd_refusal(kernel, stride, precision):
+    """Why Winograd cannot run a convolution, or None where it can."""
     if precision == "highest":
         return 'precision "highest" keeps to direct and im2col'
-    if any(s != 1 for s in p.stride):
-        return f"it needs stride 1, got stride {trimmed(p.stride)}"
-    if p.kernel[0] != 1 or p.kernel[1:] not in KERNELS:
-        *most, last = ("x".join(map(str, kernel)) for kernel in KERNELS)
-        got = "x".join(map(str, trimmed(p.kernel)))
+    if any(s != 1 for s in stride):
+        return f"it needs stride 1, got stride {trimmed(stride)}"
+    if kernel[0] != 1 or kernel[1:] not in KERNELS:
+        *most, last = ("x".join(map(str, known)) for known in KERNELS)
+        got = "x".join(map(str, trimmed(kernel)))
         return f"it needs a {', '.join(most)} or {last} kernel, got {got}"
     return None
 
@@ -341,9 +343,10 @@ def vector_cost(p, choice):
 
 def with_tiles(p, choice, precision, exact):
     """The choice, or implicit GEMM by tiles where that costs less."""
+    if tile_refusal(p, precision, exact):
+        return choice
     otherwise = vector_cost(p, choice)
-    if otherwise is None or tile_refusal(p, precision, exact) \
-            or tile_cost(p, precision) >= otherwise:
+    if otherwise is None or tile_cost(p, precision) >= otherwise:
         return choice
     if precision == "medium":
         return Choice("im2col", "bfloat16", 0, 'tiles: products of bfloat16 for "medium"')
@@ -380,7 +383,7 @@ def choose(p, algorithm, precision, exact=False):
 
 def choose_arithmetic(p, algorithm, precision, exact):
     """As `choose`, of a known algorithm, before a remark on the precision."""
-    refusal = winograd_refusal(p, precision)
+    refusal = winograd_refusal(p.kernel, p.stride, precision)
     if algorithm == "winograd":
         if refusal:
             raise ValueError(f'{p.op}: algorithm="winograd" cannot run this: {refusal}')

@@ -15,7 +15,8 @@ import numpy as np
 cimport numpy as cnp
 
 from .amx cimport plan_amx
-from .arrays cimport Axes, axes_of, exact_integers, raise_for, readable, view_of
+from .arrays cimport Axes, axes_of, contiguous_strides, exact_integers, raise_for, readable
+from .arrays cimport view_of
 from .depthwise cimport plan_depthwise
 from .direct cimport plan_planes
 from .grouped cimport plan_grouped
@@ -28,6 +29,9 @@ from .winograd cimport plan_winograd
 from .op cimport Prepared, fc_call, fc_conv, fc_view
 from .pointwise cimport plan_pointwise
 from .program cimport Recorded, execute, listening, new_array, perform
+
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
 
 cnp.import_array()
 
@@ -126,6 +130,10 @@ cdef Prepared prepare(choice, const fc_conv *conv, const fc_view *x, const fc_vi
     return plan_winograd(conv, x, out, residual, choice.tile, packed)
 
 
+cdef tuple triple(const Py_ssize_t *axes):
+    return axes[0], axes[1], axes[2]
+
+
 cdef class ConvCall:
     """A planned convolution or transposed convolution of one signature.
 
@@ -133,65 +141,172 @@ cdef class ConvCall:
     ----------
     geometry : ConvGeometry
         Of the public operation.
-    phases : list of (ConvGeometry, Choice, offset, step, select)
-        The convolutions to run: geometry and choice of each, the first output element and the
-        distance of its neighbours along each spatial axis (nd entries), and what picks its
-        weights (None: all of them).
+    phases : list of Phase
+        The convolutions to run.
     x, out, residual : ndarray
-        Arrays with the signature's strides; residual may be None. Only strides are looked at.
+        Arrays with the signature's strides, `out` None for a C-contiguous result; residual may be
+        None. Only shapes and strides are looked at.
     dtype : numpy.dtype
         float32 or float64.
     activation : Activation
     flush_denormals : bool
     packed : bool
         The weights are packed once for many calls, not in each call.
+    choose : callable
+        From the fields of a `plan.Problem`, batch to run, to a phase's `plan.Choice`.
+    facts : object
+        Kept for the caller, in calls of other sizes too.
     """
 
     cdef readonly tuple packing
     cdef readonly list choices
     cdef readonly Py_ssize_t workspace_bytes, packed_bytes
+    cdef readonly tuple x_shape
+    cdef readonly object facts
     cdef list parts
-    cdef object dtype
+    cdef object dtype, choose
     cdef tuple out_shape
     cdef int typenum
     cdef Py_ssize_t out_channels
-    cdef fc_view x_view
-    cdef bint empty
+    cdef Axes axes
+    cdef fc_view x_view, out_view, residual_view
+    cdef bint empty, packed, channels_contiguous, one_part
+    # of the one part, what other sizes have in common
+    cdef fc_conv conv
+    cdef Py_ssize_t pad_after[3]
 
-    def __init__(self, geometry, phases, cnp.ndarray x, cnp.ndarray out, residual, dtype,
-                 activation, bint flush_denormals, bint packed):
-        cdef Axes axes = axes_of(geometry, geometry.plane)
-        cdef fc_view out_view = view_of((<object> out).strides, axes, dtype.itemsize), residual_view
-        cdef Part part
+    def __init__(self, geometry, list phases, cnp.ndarray x, out, residual, dtype, activation,
+                 bint flush_denormals, bint packed, choose, facts):
         cdef fc_conv conv
-        self.dtype = dtype
+        self.dtype, self.choose, self.packed, self.facts = dtype, choose, packed, facts
         self.typenum = dtype.num
-        self.out_shape = geometry.out_shape
         self.out_channels = geometry.out_channels
-        self.empty = 0 in self.out_shape
-        self.x_view = view_of((<object> x).strides, axes, dtype.itemsize)
-        residual_view = out_view
-        if residual is not None:
-            residual_view = view_of(residual.strides, axes, dtype.itemsize)
-            residual_view.data = PRESENT
-        self.parts = []
-        self.choices = [phase[1] for phase in phases]
-        for phase_geometry, choice, offset, step, select in phases:
-            part = Part.__new__(Part)
-            part.select = select
-            part.out = every(&out_view, step)
-            part.residual = every(&residual_view, step)
-            part.out_offset = distance(&out_view, offset)
-            part.residual_offset = distance(&residual_view, offset)
-            conv = conv_of(phase_geometry, dtype.itemsize == 8, flush_denormals)
+        self.axes = axes_of(geometry, geometry.plane)
+        self.look_at(x, geometry.in_channels, geometry.out_shape, out, residual)
+        for phase in phases:
+            conv = conv_of(phase.geometry, dtype.itemsize == 8, flush_denormals)
             conv.activation = ACTIVATION_CODES[activation.kind]
             conv.alpha = activation.alpha
             conv.beta = activation.beta
-            part.op = prepare(choice, &conv, &self.x_view, &part.out, &part.residual, packed)
-            self.workspace_bytes = max(self.workspace_bytes, part.op.workspace_bytes)
-            self.packed_bytes += part.op.packed_bytes
-            self.parts.append(part)
+            self.add_part(&conv, phase.offset, phase.step, phase.select)
         self.packing = tuple([(<Part> part).op.packing for part in self.parts])
+        self.one_part = phases[0].select is None if phases else False
+        if self.one_part:
+            self.conv = conv
+            set_axes(self.pad_after, geometry.pad_after, 0)
+
+    cdef int look_at(self, cnp.ndarray x, Py_ssize_t in_channels, tuple out_shape, out,
+                     residual) except -1:
+        """Note the shapes and strides of the arrays to come."""
+        cdef Py_ssize_t element = self.dtype.itemsize
+        self.x_shape, self.out_shape = (<object> x).shape, out_shape
+        self.empty = 0 in out_shape
+        self.parts, self.choices = [], []
+        self.x_view = view_of((<object> x).strides, self.axes, element)
+        self.out_view = view_of(contiguous_strides(out_shape, element) if out is None
+                                else out.strides, self.axes, element)
+        self.residual_view = self.out_view
+        if residual is not None:
+            self.residual_view = view_of(residual.strides, self.axes, element)
+            self.residual_view.data = PRESENT
+        # one channel has no stride worth the name: there the result tells
+        self.channels_contiguous = element == (
+            self.x_view.channel if in_channels > 1 else self.out_view.channel)
+        return 0
+
+    cdef int add_part(self, const fc_conv *conv, tuple offset, tuple step, select) except -1:
+        """Choose how to run a convolution, and plan it."""
+        cdef Part part = Part.__new__(Part)
+        choice = self.choose(
+            conv.batch, conv.in_channels, conv.out_channels, conv.groups, triple(conv.kernel),
+            triple(conv.stride), triple(conv.dilation), is_padded(conv), triple(conv.out_size),
+            self.channels_contiguous, self.pixel_run(conv, step))
+        part.select = select
+        part.out = every(&self.out_view, step)
+        part.residual = every(&self.residual_view, step)
+        part.out_offset = distance(&self.out_view, offset)
+        part.residual_offset = distance(&self.residual_view, offset)
+        part.op = prepare(choice, conv, &self.x_view, &part.out, &part.residual, self.packed)
+        self.workspace_bytes = max(self.workspace_bytes, part.op.workspace_bytes)
+        self.packed_bytes += part.op.packed_bytes
+        self.parts.append(part)
+        self.choices.append(choice)
+        return 0
+
+    cdef Py_ssize_t pixel_run(self, const fc_conv *conv, tuple step) except -1:
+        """How many of a part's pixels lie side by side in every array."""
+        cdef Py_ssize_t run = 1, bytes = self.dtype.itemsize
+        cdef int axis
+        if max(step) > 1:
+            return 1
+        for axis in range(2, -1, -1):
+            if conv.out_size[axis] > 1 and (
+                    self.x_view.space[axis] != bytes or self.out_view.space[axis] != bytes
+                    or self.residual_view.space[axis] != bytes):
+                break
+            run *= conv.out_size[axis]
+            bytes *= conv.out_size[axis]
+        return run
+
+    def result_shape(self, tuple x_shape):
+        """The shape of what becomes of an x of another size; None where `resized` gives none."""
+        cdef fc_conv conv
+        return self.fit(x_shape, &conv)
+
+    cdef tuple fit(self, tuple x_shape, fc_conv *conv):
+        """Put the sizes of an x into `conv`; return the result's shape, None without one."""
+        cdef int axis, at
+        cdef Py_ssize_t elements = self.out_channels, inside
+        if not self.one_part or self.axes.batch < 0 or len(x_shape) != len(self.x_shape) \
+                or x_shape[self.axes.channel] != self.conv.in_channels:
+            return None
+        shape = list(x_shape)
+        conv[0] = self.conv
+        conv.batch = max(1, <Py_ssize_t> x_shape[self.axes.batch])
+        elements *= conv.batch
+        for axis in range(3):
+            at = self.axes.space[axis]
+            if at < 0:
+                continue
+            conv.in_size[axis] = x_shape[at]
+            inside = conv.pad[axis] + conv.in_size[axis] + self.pad_after[axis] \
+                - conv.dilation[axis] * (conv.kernel[axis] - 1) - 1
+            if conv.in_size[axis] < 1 or inside < 0:
+                return None
+            conv.out_size[axis] = shape[at] = inside // conv.stride[axis] + 1
+            if elements > PY_SSIZE_T_MAX // 8 // conv.out_size[axis]:
+                return None
+            elements *= conv.out_size[axis]
+        shape[self.axes.channel] = self.out_channels
+        return tuple(shape)
+
+    def resized(self, x, residual, out):
+        """The same convolution of arrays of other sizes, with a batch axis.
+
+        Returns
+        -------
+        ConvCall or None
+            None where something does not fit: who checks the arguments says what. Of transposed
+            convolutions, too, whose parts follow from the size.
+        """
+        cdef ConvCall other
+        cdef fc_conv conv
+        cdef tuple shape, first = (0, 0, 0)
+        if type(x) is not cnp.ndarray or x.dtype != self.dtype:
+            return None
+        shape = self.fit(x.shape, &conv)
+        if shape is None or not fits(residual, shape) or not fits(out, shape):
+            return None
+        other = ConvCall.__new__(type(self))
+        other.dtype, other.choose, other.packed, other.facts = \
+            self.dtype, self.choose, self.packed, self.facts
+        other.typenum, other.out_channels, other.axes = self.typenum, self.out_channels, self.axes
+        other.look_at(x, conv.in_channels, shape, out, residual)
+        other.add_part(&conv, first, (1, 1, 1), None)
+        other.packing = ((<Part> other.parts[0]).op.packing,)
+        other.one_part, other.conv = True, conv
+        other.pad_after = self.pad_after
+        return other
 
     def accepts(self, x, weight, bias, residual, out, tuple arguments):
         """Whether these arguments, which have the signature, can be run as they are."""
@@ -324,6 +439,20 @@ cdef int perform_part(ConvFrame *frame, Prepared op, bint residual, tuple keep) 
         if residual:
             step.moves(frame, &frame.call.residual.data, False)
     return 0
+
+
+cdef bint is_padded(const fc_conv *conv) noexcept:
+    """Whether windows reach beyond the input, or the output has another size."""
+    cdef int axis
+    for axis in range(3):
+        if conv.pad[axis] or conv.in_size[axis] != conv.out_size[axis]:
+            return True
+    return False
+
+
+cdef bint fits(array, tuple shape):
+    """Whether an array, if there is one, has a shape."""
+    return array is None or (type(array) is cnp.ndarray and array.shape == shape)
 
 
 cdef bint disjoint(out, x, weight, bias, residual):

@@ -24,15 +24,27 @@ cdef class Tape:
 
     cdef Recorded record(self, fc_step run, const void *frame, size_t size, tuple keep)
 
+cdef enum:
+    MOST_MOVES = 6
+
+cdef struct Moved:
+    # A pointer in a frame: an array that may lie elsewhere in the next run.
+    size_t place                         # in the frame
+    uintptr_t address                    # as it was recorded
+    bint written
+    int buffer                           # as ledgers number them, -1 for what stays where it is
+    ptrdiff_t offset                     # bytes behind the buffer's first
+
 cdef class Recorded:
     cdef fc_step run
     cdef char *frame
     cdef Py_ssize_t size
     cdef object keep                     # what the frame points to and never changes
     cdef Py_ssize_t workspace_bytes      # per thread
-    cdef readonly list fields            # (place in the frame, address, whether it is written)
+    cdef Moved moved[MOST_MOVES]
+    cdef int moved_count
 
-    cdef void moves(self, const void *frame, const void *field, bint written)
+    cdef int moves(self, const void *frame, const void *field, bint written) except -1
 
 cdef struct Field:
     size_t place                         # in the frame
@@ -60,6 +72,7 @@ cdef class Program:
 
 # The tape that listens in this thread, or None.
 cdef Tape listening()
+cdef int bounds_of(array, uintptr_t *low, uintptr_t *high) except -1
 cdef object new_array(tuple shape, object dtype)
 cdef Recorded perform(fc_step run, void *frame, size_t size, Py_ssize_t workspace_bytes, tuple keep)
 cdef int execute(fc_step run, void *frame, Py_ssize_t workspace_bytes) except -1

@@ -1,7 +1,7 @@
 """Operations written down while they run, and run again: no Python between them.
 
     with Tape() as tape:  elementwise.map(x, ...)   ->  tape.steps   one Recorded each
-    Program(steps, ...)(pointers)                   ->  the same on other memory
+    Program(steps)(pointers)                        ->  the same on other memory
     with Tape(Room()) as tape:  ...                 ->  the same steps, none of which has run yet
 
 A Recorded holds the plain struct that the operation ran with, and which of its pointers are arrays
@@ -44,10 +44,14 @@ cdef class Recorded:
     def __dealloc__(self):
         free(self.frame)
 
-    cdef void moves(self, const void *frame, const void *field, bint written):
+    cdef int moves(self, const void *frame, const void *field, bint written) except -1:
         """Say that a pointer in the frame is an array that may lie elsewhere in the next run."""
-        cdef char *data = (<char **> field)[0]
-        self.fields.append((<const char *> field - <const char *> frame, <uintptr_t> data, written))
+        cdef size_t place = <const char *> field - <const char *> frame
+        if self.moved_count == MOST_MOVES:
+            raise AssertionError(f"more than {MOST_MOVES} arrays of one operation")
+        self.moved[self.moved_count] = Moved(place, (<uintptr_t *> field)[0], written, -1, 0)
+        self.moved_count += 1
+        return 0
 
     def run_now(self):
         """Run the operation on the arrays that it was written down for."""
@@ -131,7 +135,7 @@ cdef class Tape:
         if step.frame == NULL:
             raise MemoryError("fastconv: no memory for a recorded operation")
         memcpy(step.frame, frame, size)
-        step.run, step.size, step.keep, step.fields = run, size, keep, []
+        step.run, step.size, step.keep = run, size, keep
         self.steps.append(step)
         return step
 
@@ -223,18 +227,27 @@ def address_of(cnp.ndarray array):
     return <uintptr_t> cnp.PyArray_DATA(array)
 
 
-def bounds(cnp.ndarray array):
-    """The addresses between which an array's elements lie, of one that has any."""
-    cdef uintptr_t low = <uintptr_t> cnp.PyArray_DATA(array), high = low
+cdef int bounds_of(array, uintptr_t *low, uintptr_t *high) except -1:
+    """The addresses between which the elements lie of an array that has any."""
+    cdef cnp.ndarray given = array
     cdef ptrdiff_t reach
     cdef int axis
-    for axis in range(cnp.PyArray_NDIM(array)):
-        reach = (cnp.PyArray_DIM(array, axis) - 1) * cnp.PyArray_STRIDE(array, axis)
+    low[0] = high[0] = <uintptr_t> cnp.PyArray_DATA(given)
+    for axis in range(cnp.PyArray_NDIM(given)):
+        reach = (cnp.PyArray_DIM(given, axis) - 1) * cnp.PyArray_STRIDE(given, axis)
         if reach < 0:
-            low += reach
+            low[0] += reach
         else:
-            high += reach
-    return low, high + cnp.PyArray_ITEMSIZE(array)
+            high[0] += reach
+    high[0] += cnp.PyArray_ITEMSIZE(given)
+    return 0
+
+
+def lowest_address(cnp.ndarray array):
+    """The lowest address of an array's elements, of one that has any."""
+    cdef uintptr_t low, high
+    bounds_of(array, &low, &high)
+    return low
 
 
 def broadcast(cnp.ndarray array, tuple shape):
@@ -259,36 +272,34 @@ cdef class Program:
 
     Parameters
     ----------
-    steps : list of (Recorded, list of (place in the frame, buffer, offset))
-        The pointers that are not listed stay as they are.
+    operations : list of Recorded
+        Of which a ledger has found the buffers; pointers to none stay as they are.
     """
 
-    def __cinit__(self, list steps):
+    def __cinit__(self, list operations):
         cdef Recorded recorded
-        cdef Py_ssize_t size = 0, total
-        cdef int at, field = 0
-        self.kept = [recorded for recorded, _ in steps]
-        self.count = <int> len(steps)
-        for recorded in self.kept:
+        cdef Py_ssize_t size = 0, total = 0
+        cdef int at = 0, field = 0
+        self.kept = operations
+        self.count = <int> len(operations)
+        for recorded in operations:
             size += round_up(recorded.size, 64)
+            total += recorded.moved_count
             self.largest_frame = max(self.largest_frame, recorded.size)
             self.workspace_bytes = max(self.workspace_bytes, recorded.workspace_bytes)
-        total = sum([len(fields) for _, fields in steps])
         self.steps = <Step *> malloc(max(1, self.count) * sizeof(Step))
         self.fields = <Field *> malloc(max(1, total) * sizeof(Field))
         self.frames = <char *> malloc(max(1, size))
         if self.steps == NULL or self.fields == NULL or self.frames == NULL:
             raise MemoryError("fastconv: no memory for a program")
         size = 0
-        for at in range(self.count):
-            recorded, fields = steps[at]
+        for recorded in operations:
             memcpy(self.frames + size, recorded.frame, recorded.size)
             self.steps[at] = Step(recorded.run, size, recorded.size, field, field)
-            size += round_up(recorded.size, 64)
-            for place, buffer, offset in fields:
-                self.fields[field] = Field(place, buffer, offset)
-                field += 1
+            field += fields_of(recorded, self.fields + field)
             self.steps[at].end_field = field
+            size += round_up(recorded.size, 64)
+            at += 1
 
     def __dealloc__(self):
         free(self.steps)
@@ -324,3 +335,15 @@ cdef class Program:
             if code != threads.FC_OK:
                 return code
         return threads.FC_OK
+
+
+cdef int fields_of(Recorded recorded, Field *fields) noexcept:
+    """The pointers that a program puts into a frame, and how many they are."""
+    cdef int at, count = 0
+    cdef const Moved *moved
+    for at in range(recorded.moved_count):
+        moved = &recorded.moved[at]
+        if moved.buffer >= 0:
+            fields[count] = Field(moved.place, moved.buffer, moved.offset)
+            count += 1
+    return count

@@ -40,13 +40,16 @@ def as_array(op, name, value):
         When `value` is no array of real numbers (None, text, dates, complex, ragged lists, ...)
         or is wider than float64.
     """
-    try:
-        array = np.asarray(imported(value))
-    except (TypeError, ValueError, RuntimeError, BufferError) as error:
-        raise TypeError(
-            f"{op}: {name} must be an array of real numbers, got {type(value).__name__} "
-            f"that NumPy cannot convert ({error})"
-        ) from error
+    if type(value) is np.ndarray:
+        array = value
+    else:
+        try:
+            array = np.asarray(imported(value))
+        except (TypeError, ValueError, RuntimeError, BufferError) as error:
+            raise TypeError(
+                f"{op}: {name} must be an array of real numbers, got {type(value).__name__} "
+                f"that NumPy cannot convert ({error})"
+            ) from error
     dtype = array.dtype
     if dtype.kind in _REAL_KINDS and dtype.itemsize <= _FLOAT64.itemsize:
         return array
@@ -76,6 +79,9 @@ def compute_dtype(op, *arrays):
         When the operands together need more than float64.
     """
     dtypes = [array.dtype for array in arrays]
+    for dtype in (_FLOAT32, _FLOAT64):  # as most are, and NumPy takes its time
+        if dtypes.count(dtype) == len(dtypes):
+            return dtype
     try:
         dtype = np.result_type(*dtypes, _FLOAT32)
     except TypeError:

@@ -25,8 +25,8 @@ from ._geometry import (
     PoolGeometry,
     conv_geometry,
     conv_transpose_geometry,
+    fitted_geometry,
     pool_geometry,
-    resized,
     split_input,
 )
 from ._output_size import conv_output_size
@@ -43,6 +43,7 @@ __all__ = [
     "conv_geometry",
     "conv_output_size",
     "conv_transpose_geometry",
+    "fitted_geometry",
     "flag",
     "integer",
     "integers",
@@ -50,6 +51,5 @@ __all__ = [
     "parse_activation",
     "plain_array",
     "pool_geometry",
-    "resized",
     "split_input",
 ]

@@ -4,14 +4,18 @@ A call looks its signature up in one bounded cache of planned calls. Only a new 
 arguments that need converting first (lists, integers, unaligned or overlapping arrays), goes the
 long way:
 
-    arguments -> _check -> ConvGeometry -> phases -> plan.choose -> ConvCall -> cache
-    signature ------------------------------------------------------> ConvCall.run -> result
+    arguments -> _check -> ConvGeometry -> phases -> ConvCall, by plan.choose -> cache
+    signature -------------------------------------------------------> ConvCall.run -> result
+
+A prepared convolution need not look at its arguments again for arrays of another size: there a new
+call follows from an earlier one.
 """
 
 import math
 import os
 import sys
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,7 +39,6 @@ from ._check import (
     conv_transpose_geometry,
     parse_activation,
     plain_array,
-    resized,
 )
 from ._phases import convolution_phases, transposed_phases
 
@@ -64,8 +67,12 @@ def convolve(op, x, weight, bias, residual, out, precision, arguments, packed=No
         precision = get_precision()
     try:
         key = _signature(op, x, weight, residual, out, precision, arguments, packed is not None)
-        planned = _calls[key]
-    except (KeyError, TypeError, AttributeError):
+        planned = _calls.get(key)
+        if planned is None and packed is not None:
+            planned = packed.resized(x, residual, out, precision, arguments)
+            if planned is not None:
+                _remember(key, planned)
+    except (TypeError, AttributeError):
         planned = None
     if planned is None or not planned.accepts(x, weight, bias, residual, out, arguments):
         return _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, packed)
@@ -89,11 +96,11 @@ class Packings(dict):
     """What a prepared convolution keeps for its weights.
 
     Packed ones by `ConvCall.packing`; where the array is given up, how to have it again; and a
-    geometry and its arguments, since that of most other inputs differs in sizes alone.
+    planned call, which those of other sizes follow from.
     """
 
     restore = None
-    known = None, None, None
+    known = None
 
     def whole(self, weight):
         """The weights as an array; `weight` is that, or stands for it in shape and dtype."""
@@ -102,15 +109,25 @@ class Packings(dict):
         with Unheard():  # weights are there before a recorded operation runs
             return self.restore().astype(weight.dtype, copy=False)
 
-    def geometry_of(self, op, x_shape, weight_shape, arguments):
-        """The geometry of the convolution of an x of some shape, and its activation."""
-        geometry, activation, of = self.known
-        geometry = resized(geometry, x_shape) if of is arguments else None
-        if geometry is None:
-            geometry, activation = _geometry_of(op, x_shape, weight_shape, arguments)
-            if len(arguments) == _CONV_ARGUMENTS and not isinstance(arguments[1], str):
-                self.known = geometry, activation, arguments
-        return geometry, activation
+    def learn(self, planned):
+        """Keep a planned call, unless padding that follows from the size makes others differ."""
+        if not isinstance(planned.facts.arguments[1], str):
+            self.known = planned
+
+    def resized(self, x, residual, out, precision, arguments):
+        """A call of these arguments for arrays of another size, or None."""
+        known = self.known
+        if known is None or known.facts.arguments is not arguments \
+                or known.facts.precision != precision:
+            return None
+        return known.resized(x, residual, out)
+
+    def result_shape(self, op, x_shape, weight_shape, arguments):
+        """The shape of what becomes of an x of some shape."""
+        known, shape = self.known, None
+        if known is not None and known.facts.arguments is arguments:
+            shape = known.result_shape(x_shape)
+        return shape or _geometry_of(op, x_shape, weight_shape, arguments)[0].out_shape
 
 
 def _signature(op, x, weight, residual, out, precision, arguments, packed, exact=False):
@@ -136,11 +153,11 @@ def _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, p
     x, weight = as_array(op, "x", x), as_array(op, "weight", weight)
     dtype = compute_dtype(op, x, weight)
     # even where a plan is in the cache: it may be for equal arguments, False == 0
-    check = _geometry_of if packed is None else packed.geometry_of
-    geometry, activation = check(op, x.shape, weight.shape, arguments)
+    geometry, activation = _geometry_of(op, x.shape, weight.shape, arguments)
+    shape = geometry.out_shape
     bias = check_bias(op, bias, geometry.out_channels)
-    residual = check_residual(op, residual, geometry.out_shape)
-    check_out(op, out, geometry.out_shape, dtype)
+    residual = check_residual(op, residual, shape)
+    check_out(op, out, shape, dtype)
     exact = x.dtype.kind not in "f" and weight.dtype.kind not in "f"
     x = plain_array(x, dtype)
     residual = None if residual is None else plain_array(residual, dtype)
@@ -155,11 +172,12 @@ def _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, p
         key = planned = None
     if planned is None:
         check_precision(op, precision)
-        planned = _plan(geometry, x, residual, target, dtype, activation, precision,
-                        arguments[5], exact, packed is not None)
-        _announce(op, x, weight, dtype, planned)
-        if key is not None:
-            _calls.remember(key, planned)
+        facts = Facts(op, weight.shape, arguments, precision, dtype)
+        planned = _plan(facts, geometry, activation, x, residual, target, exact,
+                        packed is not None)
+        if packed is not None and not exact:
+            packed.learn(planned)
+        _remember(key, planned)
     result = _run(planned, x, weight, bias, residual, target, packed)
     if target is not out:
         out[...] = result
@@ -209,14 +227,23 @@ def plan_call(op, x, weight, precision, arguments, packed=True):
     """
     check_precision(op, precision)
     geometry, activation = _geometry_of(op, x.shape, weight.shape, arguments)
-    dtype = compute_dtype(op, x, weight)
-    planned = _plan(geometry, x, None, None, dtype, activation, precision, arguments[5], False,
-                    packed)
-    _announce(op, x, weight, dtype, planned)
+    facts = Facts(op, weight.shape, arguments, precision, compute_dtype(op, x, weight))
+    planned = _plan(facts, geometry, activation, x, None, None, False, packed)
+    _announce(planned)
     return planned
 
 
-def _plan(geometry, x, residual, out, dtype, activation, precision, algorithm, exact, packed):
+class Facts(NamedTuple):
+    """What planned calls of all sizes have in common."""
+
+    op: str
+    weight_shape: tuple
+    arguments: tuple
+    precision: str
+    dtype: np.dtype
+
+
+def _plan(facts, geometry, activation, x, residual, out, exact, packed):
     """Plan a call on arrays with these strides, the result's C-contiguous where `out` is None.
 
     Parameters
@@ -226,48 +253,48 @@ def _plan(geometry, x, residual, out, dtype, activation, precision, algorithm, e
     packed : bool
         The weights are packed once for many calls, not in each call.
     """
-    transposed = geometry.op.startswith("conv_transpose")
+    op, dtype, precision, algorithm = geometry.op, facts.dtype, facts.precision, facts.arguments[5]
+    lanes, tiles = _machine(dtype)
+
+    def choose(*fields):
+        problem = plan.Problem(op, *fields, lanes, packed, tiles)
+        return plan.choose(problem, algorithm, precision, exact)
+
+    transposed = op.startswith("conv_transpose")
     phases = transposed_phases(geometry) if transposed else convolution_phases(geometry)
-    result = shape_only(geometry.out_shape, dtype) if out is None else out
-    # one channel has no stride worth the name: there the result tells
-    channels = x if geometry.in_channels > 1 else result
-    contiguous = _channel_stride(channels, geometry) == dtype.itemsize
-    arrays = [x, result] if residual is None else [x, result, residual]
-    planned, machine = [], _machine(dtype)
-    for phase in phases:
-        run = _pixel_run(phase, arrays)
-        problem = _problem(phase.geometry, contiguous, run, machine, packed)
-        choice = plan.choose(problem, algorithm, precision, exact)
-        planned.append((phase.geometry, choice, phase.offset, phase.step, phase.select))
-    call = PlannedCall(geometry, planned, x, result, residual, dtype, activation,
-                       precision != "highest", packed)
-    call.describe(geometry, precision, dtype)
-    return call
+    return PlannedCall(geometry, phases, x, out, residual, dtype, activation,
+                       precision != "highest", packed, choose, facts)
 
 
-def _announce(op, x, weight, dtype, planned):
+def _remember(key, planned):
+    """Keep a new plan; a signature that cannot be a key is None."""
+    _announce(planned)
+    if key is not None:
+        _calls.remember(key, planned)
+
+
+def _announce(planned):
     """Print a new plan, where FASTCONV_VERBOSE asks for it."""
     if _verbose:
-        head = f"fastconv: {op} {x.shape} {dtype}, weight {weight.shape}: "
+        facts = planned.facts
+        head = f"fastconv: {facts.op} {planned.x_shape} {facts.dtype}, " \
+            f"weight {facts.weight_shape}: "
         print(head + str(planned.explain()).replace("\n", "; "), file=sys.stderr)
 
 
 @cache
 def _machine(dtype):
     """What a choice asks of the machine: a vector's lanes, and whether there are tiles."""
-    return {"lanes": dispatch.lanes(dtype), "tiles": dispatch.has_tiles(dtype)}
+    return dispatch.lanes(dtype), dispatch.has_tiles(dtype)
 
 
 class PlannedCall(ConvCall):
     """A ConvCall that can explain itself."""
 
-    def describe(self, geometry, precision, dtype):
-        """Keep what `explain` needs."""
-        self._facts = geometry, precision, dtype
-
     def explain(self):
         """Return the Plan; of a transposed convolution, that of its largest phase."""
-        geometry, precision, dtype = self._facts
+        op, weight_shape, arguments, precision, dtype = self.facts
+        geometry, _ = _geometry_of(op, self.x_shape, weight_shape, arguments)
         dtype = str(dtype)
         choice = self.choices[0]
         taps = math.prod(geometry.kernel_size) * geometry.in_channels // geometry.groups
@@ -308,46 +335,3 @@ def _unused(geometry):
     axes = zip(geometry.in_size, geometry.kernel_size, geometry.stride, geometry.dilation,
                geometry.pad_before, geometry.pad_after, strict=True)
     return tuple((n + a + b - d * (k - 1) - 1) % s for n, k, s, d, a, b in axes)
-
-
-def _channel_stride(x, geometry):
-    if geometry.plane:
-        return x.itemsize
-    first = 1 if geometry.batched else 0
-    return x.strides[-1 if geometry.channels_last else first]
-
-
-def _pixel_run(phase, arrays):
-    """How many of a phase's pixels lie side by side in every array."""
-    geometry, run = phase.geometry, 1
-    if any(step > 1 for step in phase.step):
-        return run
-    first = 0 if geometry.plane else int(geometry.batched) + (not geometry.channels_last)
-    for axis in reversed(range(geometry.nd)):
-        size = geometry.out_size[axis]
-        if size > 1 and any(a.strides[first + axis] != run * a.itemsize for a in arrays):
-            break
-        run *= size
-    return run
-
-
-def _problem(geometry, channels_contiguous, run, machine, packed):
-    def three(values, missing=1):
-        return (missing,) * (3 - geometry.nd) + tuple(values)
-
-    return plan.Problem(
-        op=geometry.op,
-        batch=geometry.batch,
-        in_channels=geometry.in_channels,
-        out_channels=geometry.out_channels,
-        groups=geometry.groups,
-        kernel=three(geometry.kernel_size),
-        stride=three(geometry.stride),
-        dilation=three(geometry.dilation),
-        padded=any(geometry.pad_before) or geometry.in_size != geometry.out_size,
-        out_size=three(geometry.out_size),
-        channels_contiguous=channels_contiguous,
-        run=run,
-        packed=packed,
-        **machine,
-    )

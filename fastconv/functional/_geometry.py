@@ -283,6 +283,33 @@ def pool_geometry(op, nd, x_shape, kernel_size, stride, padding, dilation, ceil_
     return geometry
 
 
+def fitted_geometry(op, nd, x_shape, output_size, layout):
+    """Check the arguments of an adaptive pool, whose windows are fitted to a wanted size.
+
+    Parameters
+    ----------
+    op, nd, x_shape, layout
+        As in `pool_geometry`.
+    output_size : int or sequence of nd ints
+        At least 1; None keeps an axis of a sequence as long as it is.
+
+    Returns
+    -------
+    PoolGeometry
+        Its kernel, stride and dilation mean nothing.
+    """
+    x = split_input(op, nd, x_shape, normalise_layout(op, layout, nd), plane=False)
+    if isinstance(output_size, (tuple, list)) and len(output_size) == nd:
+        output_size = [size if wanted is None else wanted
+                       for wanted, size in zip(output_size, x.size, strict=True)]
+    out_size = integers(op, "output_size", output_size, nd, minimum=1)
+    one, zero = (1,) * nd, (0,) * nd
+    geometry = PoolGeometry(op, nd, x.batched, x.channels_last, x.batch, x.channels, x.size, one,
+                            one, one, zero, zero, out_size)
+    _check_memory(op, geometry.out_shape)
+    return geometry
+
+
 def _windows(size, extent, stride, before, after):
     return (before + size + after - extent) // stride + 1
 
@@ -431,34 +458,6 @@ def _check_memory(op, out_shape):
         raise MemoryError(
             f"{op}: the result would have shape {out_shape}, more than {_MOST_ELEMENTS} elements"
         )
-
-
-def resized(geometry, x_shape):
-    """The same convolution, its padding in numbers, of pictures of another size or number.
-
-    Parameters
-    ----------
-    geometry : ConvGeometry
-        Of a convolution, not of a transposed one.
-    x_shape : tuple of int
-
-    Returns
-    -------
-    ConvGeometry or None
-        None where something does not fit: `conv_geometry` says what.
-    """
-    if not geometry.batched or len(x_shape) != geometry.nd + 2:
-        return None
-    batch, *size = x_shape
-    channels = size.pop(-1 if geometry.channels_last else 0)
-    extent = _extents(geometry.kernel_size, geometry.dilation)
-    out_size = tuple(map(_windows, size, extent, geometry.stride, geometry.pad_before,
-                         geometry.pad_after))
-    if channels != geometry.in_channels or min(size) < 1 or min(out_size) < 1:
-        return None
-    other = geometry._replace(batch=batch, in_size=tuple(size), out_size=out_size)
-    _check_memory(geometry.op, other.out_shape)
-    return other
 
 
 def _conv_result(operands, **fields):

@@ -231,8 +231,7 @@ class PreparedConv:
 
     def result_shape(self, x_shape):
         """Return the shape of what becomes of an x of some shape."""
-        return self._packed.geometry_of(self._op, x_shape, self._weight.shape,
-                                        self._arguments)[0].out_shape
+        return self._packed.result_shape(self._op, x_shape, self._weight.shape, self._arguments)
 
     def settle(self):
         """Pack a matrix now and give up the array: it is what the packed one makes of an identity.

@@ -12,8 +12,15 @@ import numpy as np
 
 from .._engine.pool_call import PoolCall
 from ._cache import BoundedCache
-from ._check import as_array, check_out, compute_dtype, flag, integer, integers, pool_geometry
-from ._geometry import _check_memory
+from ._check import (
+    as_array,
+    check_out,
+    compute_dtype,
+    fitted_geometry,
+    flag,
+    integer,
+    pool_geometry,
+)
 
 _calls = BoundedCache(256)
 
@@ -366,7 +373,7 @@ def _plan_avg(op, nd, x_shape, arguments, flags):
 
 def _plan_adaptive_max(op, nd, x_shape, arguments, flags):
     with_indices = flag(op, "return_indices", flags[0])
-    geometry = _fitted_geometry(op, nd, x_shape, *arguments)
+    geometry = fitted_geometry(op, nd, x_shape, *arguments)
     if with_indices:
         sizes = zip(geometry.in_size, geometry.out_size, strict=True)
         _check_span(geometry, [min(size, size // outs + 2) for size, outs in sizes])
@@ -374,19 +381,7 @@ def _plan_adaptive_max(op, nd, x_shape, arguments, flags):
 
 
 def _plan_adaptive_avg(op, nd, x_shape, arguments, flags):
-    return _fitted_geometry(op, nd, x_shape, *arguments), {"reduce": "mean", "fitted": True}
-
-
-def _fitted_geometry(op, nd, x_shape, output_size, layout):
-    """The geometry of an adaptive pool; kernel, stride and dilation mean nothing in it."""
-    geometry = pool_geometry(op, nd, x_shape, 1, 1, 0, 1, False, layout)
-    if isinstance(output_size, (tuple, list)) and len(output_size) == nd:
-        pairs = zip(output_size, geometry.in_size, strict=True)
-        output_size = [size if wanted is None else wanted for wanted, size in pairs]
-    out_size = integers(op, "output_size", output_size, nd, minimum=1)
-    geometry = geometry._replace(out_size=out_size)
-    _check_memory(op, geometry.out_shape)
-    return geometry
+    return fitted_geometry(op, nd, x_shape, *arguments), {"reduce": "mean", "fitted": True}
 
 
 def _check_span(geometry, taps):

@@ -10,8 +10,8 @@ import numpy as np
 
 from .._engine import elementwise, pool_gradient
 from ..functional._arguments import is_sequence, shape_tuple
-from ..functional._check import as_array, compute_dtype, flag, pool_geometry
-from ..functional.pool import _fitted_geometry, _plan_avg
+from ..functional._check import as_array, compute_dtype, fitted_geometry, flag, pool_geometry
+from ..functional.pool import _plan_avg
 from ._convolutions import remembered
 
 __all__ = [
@@ -280,7 +280,7 @@ def _adaptive_avg_pool(op, input_size, grad_output, layout):
     axes = remembered(_axes, op, nd, size, layout)
     grad_output = as_array(op, "grad_output", grad_output)
     _check_axes(op, axes, "grad_output", grad_output.shape)
-    geometry = _fitted_geometry(op, nd, size, _spatial(axes, grad_output.shape), layout)
+    geometry = fitted_geometry(op, nd, size, _spatial(axes, grad_output.shape), layout)
     return _mean_pool(op, geometry, grad_output, fitted=True)
 
 

@@ -36,6 +36,13 @@ class Operation:
     ----------
     node : Node
 
+    Attributes
+    ----------
+    takes_place : bool
+        Whether it can put its first output where `place` says; see joins.py.
+    choose : callable or None
+        Of an If: from its condition to the branch's executor.
+
     Raises
     ------
     GraphError
@@ -44,10 +51,13 @@ class Operation:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.entry = None if node.domain else TABLE.get(node.op)
-        self.kernel = None if self.entry is None else self.entry.lower(node)
+        entry = None if node.domain else TABLE.get(node.op)
+        self.kernel = None if entry is None else entry.lower(node)
+        self.dtypes, self.arrays = (None, ()) if entry is None else entry[1:]
         if self.kernel is None:
             self._require_fallback()
+        self.takes_place = getattr(self.kernel, "takes_place", False)
+        self.choose = getattr(self.kernel, "choose", None)
 
     def _require_fallback(self) -> Callable[..., Any]:
         fallback = self.node.fallback
@@ -61,29 +71,23 @@ class Operation:
                 raise GraphError(f"{describe(self.node)}: {error}") from error
         return fallback
 
-    @property
-    def takes_place(self) -> bool:
-        """Whether it can put its first output where `place` says; see joins.py."""
-        return getattr(self.kernel, "takes_place", False)
-
     def __call__(self, inputs: Sequence[Any], place: Any = None) -> tuple[Any, ...]:
         """Return the outputs for these inputs, None standing for a missing one."""
-        if self.kernel is not None and self._takes(inputs):
+        if self.kernel is not None and (
+                self.dtypes is None or getattr(inputs[0], "dtype", None) in self.dtypes):
             result = self.kernel(*inputs) if place is None else self.kernel(*inputs, place=place)
+            if isinstance(result, np.ndarray):
+                return (result,)
             if result is not NotImplemented:
                 return result if isinstance(result, tuple) else (_as_array(result),)
         return self._require_fallback()(*inputs)
 
     def is_recorded(self, reads: Sequence[int]) -> bool:
         """Whether a plan may repeat what the engine did, when these inputs alone change."""
-        return (self.kernel is not None and self.entry is not None
-                and all(index in self.entry.arrays for index in reads))
-
-    def _takes(self, inputs: Sequence[Any]) -> bool:
-        assert self.entry is not None
-        if self.entry.dtypes is None:
-            return True
-        return getattr(inputs[0], "dtype", None) in self.entry.dtypes
+        for index in reads:
+            if index not in self.arrays:
+                return False
+        return self.kernel is not None
 
 
 def _as_array(result: Any) -> Any:
@@ -137,6 +141,9 @@ class Step(NamedTuple):
 # Signatures of inputs whose plans are kept, and what an arena has beyond a plan's bytes.
 _PLANS = 16
 _ARENA_ALIGNMENT = 64
+# An arena is so large at least: memory behind addresses comes with the first touch, and a larger
+# plan that fits finds the pages of the smaller ones' runs.
+_ARENA_BYTES = 64 << 20
 # Bytes from which on giving up an array is worth the planning, which delays the first answer.
 _LARGE_WEIGHT = 1 << 20
 # The slot of inputs that are not there, and of outputs that nobody reads.
@@ -268,7 +275,7 @@ class Executor:
         except IndexError:
             arena = None
         if arena is None or arena.size < plan.arena_bytes + _ARENA_ALIGNMENT:
-            arena = np.empty(plan.arena_bytes + _ARENA_ALIGNMENT, np.uint8)
+            arena = np.empty(max(plan.arena_bytes + _ARENA_ALIGNMENT, _ARENA_BYTES), np.uint8)
         try:
             return plan.run(inputs, arena, watch)
         finally:

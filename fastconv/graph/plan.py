@@ -3,9 +3,8 @@
     arrays of one signature --recorder--> Plan
     Plan.run(arrays)        results, no Python per native node
 
-Every buffer has a first and a last reader, and a place in one arena, which buffers share that are
-not alive together. Steps that the engine does not do, or not alone, are called, on arrays over the
-arena.
+Every buffer has a place in one arena, which buffers share that are not alive together. Steps that
+the engine does not do, or not alone, are called, on arrays over the arena.
 
     step        Shape, Slice, Concat    static      never again
                 Reshape, Transpose      view        nothing to do
@@ -25,16 +24,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastconv._engine import elementwise
-from fastconv._engine.program import Program, address_of, array_at, bounds
+from fastconv._engine.ledger import Ledger
+from fastconv._engine.program import Program, Recorded, address_of, array_at, lowest_address
 
 from .ops._entry import copy_into
 
 if TYPE_CHECKING:
     from .executor import Executor, Step
 
-__all__ = ["LINE", "Buffer", "Called", "Native", "Place", "Plan"]
+__all__ = ["Called", "Native", "Place", "Plan"]
 
-# Buffers begin on cache lines.
+# The arena begins on a cache line, as its buffers do.
 LINE = 64
 
 
@@ -46,27 +46,6 @@ class Place(NamedTuple):
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dtype: np.dtype[Any]
-
-
-class Buffer:
-    """Memory that arrays lie in.
-
-    Attributes
-    ----------
-    kind : {"input", "arena", "held", "result"}
-        Fed; the arena's; an array that a called step returned; an array that the caller gets.
-    low, high : int
-        Where it lay while recording.
-    first, last : int
-        The steps that made it and that read it last.
-    views : int
-        Values that still are in it while recording.
-    """
-
-    def __init__(self, kind: str, low: int, high: int, at: int) -> None:
-        self.kind, self.low, self.high = kind, low, high
-        self.first = self.last = at
-        self.views = 0
 
 
 class Called(NamedTuple):
@@ -95,68 +74,16 @@ class Native(NamedTuple):
     end: int
 
 
-def _arrange(buffers: list[Buffer]) -> tuple[list[int], int]:
-    """Offsets of the arena's buffers, 0 for others, and its size.
-
-    In the order in which they are made, each takes the smallest free piece that holds it.
-    """
-    offsets, end = [0] * len(buffers), 0
-    free: list[tuple[int, int]] = []  # offset, size; by offset
-    dying: dict[int, list[int]] = {}
-    step = -1
-    for index, buffer in enumerate(buffers):  # made in order
-        if buffer.kind != "arena":
-            continue
-        while step < buffer.first:  # what was read last before this step is free now
-            for gone in dying.pop(step, ()):
-                free.append((offsets[gone], _size(buffers[gone])))
-            step += 1
-        free = _joined(free)
-        size = _size(buffer)
-        fits = [piece for piece in free if piece[1] >= size]
-        if fits:
-            piece = min(fits, key=lambda piece: piece[1])
-            free.remove(piece)
-            offsets[index] = piece[0]
-            if piece[1] > size:
-                free.append((piece[0] + size, piece[1] - size))
-        else:
-            if free and free[-1][0] + free[-1][1] == end:  # the last piece grows
-                end = free.pop()[0]
-            offsets[index], end = end, end + size
-        dying.setdefault(buffer.last, []).append(index)
-    return offsets, end
-
-
-def _size(buffer: Buffer) -> int:
-    return -(-(buffer.high - buffer.low) // LINE) * LINE
-
-
-def _joined(pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Free pieces by offset, neighbours as one."""
-    joined: list[tuple[int, int]] = []
-    for offset, size in sorted(pieces):
-        if joined and sum(joined[-1]) == offset:
-            joined[-1] = (joined[-1][0], joined[-1][1] + size)
-        else:
-            joined.append((offset, size))
-    return joined
-
-
 class Plan:
     """What the recorder found; any number of threads may run it."""
 
-    def __init__(self, executor: Executor, buffers: list[Buffer], operations: list[Any],
+    def __init__(self, executor: Executor, ledger: Ledger, operations: list[Recorded],
                  steps_of: list[int], schedule: list[Native | Called], results: list[Any],
                  constants: list[Any]) -> None:
         self._executor, self._schedule, self._results = executor, schedule, results
         self._constants = constants  # operations point into them
         self._program, self._steps_of = Program(operations), steps_of
-        offsets, self.arena_bytes = _arrange(buffers)
-        self._offsets = np.array(offsets, np.uintp)
-        self._in_arena = np.array([buffer.kind == "arena" for buffer in buffers], np.uintp)
-        self._delivered = [index for index, buffer in enumerate(buffers)
-                           if buffer.kind == "result"]
+        self._offsets, self._in_arena, self._delivered, self.arena_bytes = ledger.arrange()
 
     def run(self, inputs: Sequence[np.ndarray], arena: np.ndarray,
             watch: Callable[[int, float], Any] | None = None) -> list[Any] | None:
@@ -179,7 +106,7 @@ class Plan:
         pointers = self._offsets + self._in_arena * np.uintp(base)
         owners: dict[int, np.ndarray] = dict(enumerate(inputs))
         for index, array in owners.items():
-            pointers[index] = bounds(array)[0]
+            pointers[index] = lowest_address(array)
         outputs = self._new_results(pointers, owners)
         for part in self._schedule:
             if isinstance(part, Native):

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastconv._engine.program import Recorded, Room, Tape, address_of, bounds
+from fastconv._engine.ledger import Ledger
+from fastconv._engine.program import Recorded, Room, Tape
 
-from .plan import LINE, Buffer, Called, Native, Place, Plan
+from .plan import Called, Native, Place, Plan
 
 if TYPE_CHECKING:
     from .executor import Executor, Step
@@ -31,13 +32,6 @@ __all__ = ["record"]
 _OF_SHAPES = ("Shape", "Size")
 _RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike",
                      "Multinomial", "Bernoulli", "Dropout"})
-
-# What a step's tape holds: operations, and of each the fields that name a buffer and an offset.
-Operations = list[tuple[Recorded, list[tuple[int, int, int]]]]
-
-
-class Unplannable(Exception):
-    """Something that a plan does not describe: a sequence, an empty array."""
 
 
 def record(
@@ -68,21 +62,20 @@ class _Recorder:
     def __init__(self, executor: Executor, inputs: Sequence[np.ndarray]) -> None:
         self.executor = executor
         self.slots = executor.filled(inputs)
-        self.buffers: list[Buffer] = []
-        self.live: list[int] = []
-        self.places: dict[int, Place] = {}  # by slot; slots that are in neither dict are static
-        self.operations: Operations = []
+        self.ledger = Ledger(len(self.slots))  # values that lie in no buffer are static
+        self.operations: list[Recorded] = []
         self.steps_of: list[int] = []  # of each operation: the step that it is a part of
         self.schedule: list[Native | Called] = []
+        self.scheduled = 0  # operations that are in the schedule
         self.room = Room()
         self.waiting: list[Recorded] = []
         self.kept: list[Any] = []  # arrays that must stay for those that wait
         self.failed = self.ran = False
-        self.at = self.number = -1  # the step at hand, and that of the executor it is a part of
+        self.number = -1  # of the executor's step that the step at hand is a part of
         for at, (slot, array) in enumerate(zip(executor.inputs, inputs, strict=True)):
-            self._add("input", bounds(array))
+            buffer = self.ledger.add_input(array)
             if at not in executor.deciding:
-                self._settle(slot, self._find(array))
+                self.ledger.settle(slot, buffer)
 
     # --- running --------------------------------------------------------------------------------
 
@@ -93,20 +86,23 @@ class _Recorder:
             self._go_through(step)
 
     def _go_through(self, step: Step) -> None:
-        self.at += 1
-        reads = [index for index, slot in enumerate(step.inputs) if slot in self.places]
-        choose = getattr(step.operation.kernel, "choose", None)
+        self.ledger.at += 1
+        reads = self.ledger.moving(step.inputs)
+        choose = step.operation.choose
         if choose is not None and 0 not in reads and not self.failed:
             self._go_into(choose(self.slots[step.inputs[0]]), step)
         elif not self._postpone(step, reads):
             self._run_now(step, reads)
-        self._free(step)
+        for slot in step.free:
+            self.slots[slot] = None
+        self.ledger.forget(step.free)
 
     def _go_into(self, branch: Executor, step: Step) -> None:
         """Put a branch's steps in the place of the step that has chosen it."""
         inner = branch.filled([self.slots[slot] for slot in step.inputs[1:]])
         first = len(self.slots) - 1  # its slot 0 is the one that stands for nothing, too
         self.slots += inner[1:]
+        self.ledger.add_slots(len(inner) - 1)
         for slot, given in zip(branch.inputs, step.inputs[1:], strict=True):
             self._share(slot + first, given)
         for part in branch.steps:
@@ -118,8 +114,9 @@ class _Recorder:
 
     def _share(self, slot: int, other: int) -> None:
         """A slot's value lies where another's does."""
-        if other in self.places:
-            self._settle(slot, self.places[other])
+        buffer = self.ledger.buffer(other)
+        if buffer is not None:
+            self.ledger.settle(slot, buffer)
 
     def results(self) -> list[Any]:
         """What the graph gives, as arrays of their own."""
@@ -131,25 +128,25 @@ class _Recorder:
         """Write a step down and let it wait, where its kernel leaves the numbers to the engine."""
         if self.failed or not reads or not step.operation.is_recorded(reads):
             return False
-        before = [self.slots[slot] for slot in step.inputs]
+        slots, ledger = self.slots, self.ledger
+        before = [slots[slot] for slot in step.inputs]
         home = 0 if step.home is None else step.home[0]
-        whole, known, alive = self.slots[home], len(self.buffers), len(self.live)
+        whole, known = slots[home], ledger.known()
         try:
             with Tape(self.room) as tape:
-                self.executor.run_step(step, self.slots, free=False)
-            outputs = self._place_outputs(step, tape)
-            operations = self._resolve(tape, before, self._fresh(outputs))
+                self.executor.run_step(step, slots, free=False)
+            outputs = ledger.settle_outputs(slots, step.outputs, tape.arrays)
+            done = outputs is not None and ledger.resolve(tape, before, outputs)
         except Exception:  # comes again where the step is run on numbers
-            operations = None
-        if operations is not None:
-            self.waiting += [recorded for recorded, _ in operations]
-            self.kept.append((before, [self.slots[slot] for slot in step.outputs]))
-            self._do(operations)
+            done = False
+        if done:
+            self.waiting += tape.steps
+            self.kept += before
+            self._do(tape.steps)
             return True
-        for slot in step.outputs:
-            self._forget(slot)
-        del self.buffers[known:], self.live[alive:]
-        self.slots[home] = whole
+        ledger.forget(step.outputs)
+        ledger.forget_from(known)
+        slots[home] = whole
         return False
 
     def _run_now(self, step: Step, reads: list[int]) -> None:
@@ -164,18 +161,13 @@ class _Recorder:
             self.executor.run_step(step, self.slots, free=False)
         if static or self.failed:
             return
-        try:
-            outputs = self._place_outputs(step, tape)
-        except Unplannable:
+        outputs = self.ledger.settle_outputs(self.slots, step.outputs, tape.arrays)
+        if outputs is None:  # something that a plan does not describe: a sequence, an empty array
             self.failed = True
-            return
-        fresh, operations = self._fresh(outputs), None
-        if step.operation.is_recorded(reads):
-            operations = self._resolve(tape, before, fresh)
-        if operations is None:
-            self._call(step, before, outputs, fresh)
+        elif step.operation.is_recorded(reads) and self.ledger.resolve(tape, before, outputs):
+            self._do(tape.steps)
         else:
-            self._do(operations)
+            self._call(step, before, outputs)
 
     def _run_waiting(self) -> None:
         for recorded in self.waiting:
@@ -184,115 +176,37 @@ class _Recorder:
         self.kept.clear()
         self.room.clear()
 
-    def _free(self, step: Step) -> None:
-        for slot in step.free:
-            self.slots[slot] = None
-            self._forget(slot)
-
-    def _forget(self, slot: int) -> None:
-        """A slot's value is in its buffer no more."""
-        place = self.places.pop(slot, None)
-        if place is not None:
-            buffer = self.buffers[place.buffer]
-            buffer.views -= 1
-            if not buffer.views:
-                self.live.remove(place.buffer)
-
     # --- what a step was ------------------------------------------------------------------------
 
-    def _place_outputs(self, step: Step, tape: Tape) -> list[Place | None]:
-        for array in tape.arrays:  # what a kernel made on its way, the outputs among them
-            self._add("arena", bounds(array))
-        outputs: list[Place | None] = []
-        for slot in step.outputs:
-            result = self.slots[slot]
-            if not slot:
-                outputs.append(None)
-                continue
-            if not isinstance(result, np.ndarray) or not result.size or result.dtype == object:
-                raise Unplannable
-            place = self._find(result)
-            if place is None:
-                self._add("arena", bounds(result))
-                place = self._find(result)
-            self._settle(slot, place)
-            outputs.append(place)
-        return outputs
-
-    def _fresh(self, outputs: list[Place | None]) -> set[int]:
-        """The buffers of outputs that this step has made."""
-        return {place.buffer for place in outputs
-                if place is not None and self.buffers[place.buffer].first == self.at}
-
-    def _add(self, kind: str, within: tuple[int, int]) -> None:
-        self.buffers.append(Buffer(kind, *within, self.at))
-        self.live.append(len(self.buffers) - 1)
-
-    def _settle(self, slot: int, place: Place | None) -> None:
-        assert place is not None
-        self.places[slot] = place
-        self.buffers[place.buffer].views += 1
-
-    def _find(self, array: np.ndarray) -> Place | None:
-        index = self._buffer_at(*bounds(array))
-        return None if index is None else Place(
-            index, address_of(array) - self.buffers[index].low, array.shape, array.strides,
-            array.dtype)
-
-    def _buffer_at(self, low: int, high: int) -> int | None:
-        """The buffer that holds these addresses."""
-        for index in reversed(self.live):
-            buffer = self.buffers[index]
-            if buffer.low <= low and high <= buffer.high:
-                return index
-        return None
-
-    def _resolve(self, tape: Tape, inputs: list[Any], fresh: set[int]) -> Operations | None:
-        """The step's operations on buffers; None where they are not all that it did."""
-        if tape.failed:
-            return None
-        written, operations = set(), []
-        for recorded in tape.steps:
-            fields = []
-            for place, address, is_written in recorded.fields:
-                index = self._buffer_at(address, address + 1)
-                if index is not None:
-                    fields.append((place, index, address - self.buffers[index].low))
-                    if is_written:
-                        written.add(index)
-                elif is_written or not _is_among(inputs, address):
-                    return None
-            operations.append((recorded, fields))
-        return operations if fresh <= written else None
-
-    def _do(self, operations: Operations) -> None:
-        for _, fields in operations:
-            for _, index, _ in fields:
-                self.buffers[index].last = self.at
-        first, end = len(self.operations), len(self.operations) + len(operations)
+    def _do(self, operations: list[Recorded]) -> None:
+        self.ledger.take_up(operations)
         self.operations += operations
         self.steps_of += [self.number] * len(operations)
-        if self.schedule and isinstance(self.schedule[-1], Native):
-            first = self.schedule.pop().first
-        if end > first:
-            self.schedule.append(Native(first, end))
-        self._drop_temporaries()
 
-    def _call(self, step: Step, inputs: list[Any], outputs: list[Place | None],
-              fresh: set[int]) -> None:
-        given = [self.places.get(slot, array)
-                 for slot, array in zip(step.inputs, inputs, strict=True)]
-        for place in (*given, *outputs):
-            if isinstance(place, Place):
-                self.buffers[place.buffer].last = self.at
-        for index in fresh:
-            self.buffers[index].kind = "held"
-        self.schedule.append(Called(step, self.number, given, outputs))
-        self._drop_temporaries()
+    def _schedule_operations(self) -> None:
+        """Put what has come since the last call of Python into the schedule."""
+        end = len(self.operations)
+        if end > self.scheduled:
+            self.schedule.append(Native(self.scheduled, end))
+            self.scheduled = end
 
-    def _drop_temporaries(self) -> None:
-        """Forget buffers that no value is in: their memory is about to be used again."""
-        self.live = [i for i in self.live if self.buffers[i].views or self.buffers[i].first < 0]
+    def _call(self, step: Step, inputs: list[Any], outputs: list[int]) -> None:
+        places: list[Any] = [self._place(slot, array)
+                             for slot, array in zip(step.inputs, inputs, strict=True)]
+        made = [self._place(slot, self.slots[slot]) for slot in step.outputs]
+        self._schedule_operations()
+        touched = [place.buffer for place in (*places, *made) if isinstance(place, Place)]
+        self.ledger.read(touched)
+        self.ledger.hold(buffer for buffer in outputs if buffer >= 0)
+        self.schedule.append(Called(step, self.number, places, made))
+
+    def _place(self, slot: int, array: Any) -> Any:
+        """An array's place in the buffer that the slot's value lies in, or the array as it is."""
+        buffer = self.ledger.buffer(slot)
+        if buffer is None:
+            return array
+        return Place(buffer, self.ledger.offset(buffer, array), array.shape, array.strides,
+                     array.dtype)
 
     # --- the plan -------------------------------------------------------------------------------
 
@@ -300,26 +214,23 @@ class _Recorder:
         """What was recorded, as a plan."""
         if self.failed:
             return None
+        self._schedule_operations()
         results: list[Any] = []
+        self.ledger.at += 1
         for slot in self.executor.outputs:
-            place = self.places.get(slot)
-            results.append(self.slots[slot] if place is None else place)
-            if place is not None:
-                self._deliver(place)
-        constants = [self.slots[slot] for slot in range(len(self.slots))
-                     if slot not in self.places and self.slots[slot] is not None]
-        return Plan(self.executor, self.buffers, self.operations, self.steps_of, self.schedule,
+            results.append(self._place(slot, self.slots[slot]))
+            if isinstance(results[-1], Place):
+                self._deliver(results[-1])
+        constants = [value for slot, value in enumerate(self.slots)
+                     if value is not None and self.ledger.buffer(slot) is None]
+        return Plan(self.executor, self.ledger, self.operations, self.steps_of, self.schedule,
                     results, constants)
 
     def _deliver(self, place: Place) -> None:
         """Let a buffer that is an output as it should be, and no more, be the caller's array."""
-        buffer = self.buffers[place.buffer]
-        buffer.last = self.at + 1
-        size = math.prod(place.shape) * place.dtype.itemsize
-        plain = place.strides == _plain_strides(place)
-        if buffer.kind == "arena" and plain and not place.offset and buffer.high - buffer.low < (
-                size + LINE):
-            buffer.kind = "result"
+        plain = place.strides == _plain_strides(place) and not place.offset
+        self.ledger.deliver(place.buffer,
+                            math.prod(place.shape) * place.dtype.itemsize if plain else 0)
 
 
 def _moved(step: Step, by: int) -> Step:
@@ -331,12 +242,6 @@ def _moved(step: Step, by: int) -> Step:
     home = None if step.home is None else (step.home[0] + by, step.home[1])
     return step._replace(inputs=moved(step.inputs), outputs=moved(step.outputs),
                          free=moved(step.free), home=home)
-
-
-def _is_among(arrays: list[Any], address: int) -> bool:
-    """Whether an address is in one of the arrays."""
-    within = (bounds(array) for array in arrays if isinstance(array, np.ndarray))
-    return any(low <= address < high for low, high in within)
 
 
 def _plain_strides(place: Place) -> tuple[int, ...]:

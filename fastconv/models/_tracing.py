@@ -15,8 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv import nn
-from fastconv.functional._check import conv_geometry, conv_transpose_geometry, pool_geometry
-from fastconv.functional.pool import _fitted_geometry
+from fastconv.functional._check import (
+    conv_geometry,
+    conv_transpose_geometry,
+    fitted_geometry,
+    pool_geometry,
+)
 
 
 class Step(NamedTuple):
@@ -152,7 +156,7 @@ def _by_windows(geometry):
 
 def _adaptive_pool(layer, shape):
     op = type(layer).__name__
-    geometry = _fitted_geometry(op, layer.nd, shape, layer.output_size, layer.layout)
+    geometry = fitted_geometry(op, layer.nd, shape, layer.output_size, layer.layout)
     sizes = list(zip(geometry.in_size, geometry.out_size, strict=True))
     windows = tuple(_widest_window(size, outs) for size, outs in sizes)
     steps = tuple(size / outs for size, outs in sizes)

@@ -8,6 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+import fastconv
 from fastconv import reference
 from fastconv._engine import dispatch, threads
 from fastconv.functional import activation
@@ -368,6 +369,22 @@ def test_prelu_against_torch():
     weight = rng.standard_normal(6).astype(np.float32)
     theirs = torch.nn.functional.prelu(torch.from_numpy(x), torch.from_numpy(weight)).numpy()
     np.testing.assert_array_equal(activation.prelu(x, weight), theirs)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu", "hardsigmoid", "hardswish"])
+@pytest.mark.parametrize(("kernel", "groups", "layout"), [
+    (1, 1, "NHWC"), (3, 1, "NHWC"), (3, 1, "NCHW"), (3, 24, "NHWC"), (3, 8, "NHWC"), (1, 1, "NCHW"),
+])
+def test_next_to_sums_they_round_as_they_do_alone(kernel, groups, layout, name, dtype):
+    rng = np.random.default_rng(10)
+    shape = (1, 9, 11, 24) if layout == "NHWC" else (1, 24, 9, 11)
+    x = rng.standard_normal(shape).astype(dtype)
+    weight = rng.standard_normal((24, 24 // groups, kernel, kernel)).astype(dtype)
+    settings = {"groups": groups, "layout": layout}
+    sums = fastconv.conv2d(x, weight, **settings)
+    fused = fastconv.conv2d(x, weight, activation=name, **settings)
+    np.testing.assert_array_equal(fused, getattr(activation, name)(sums))
 
 
 def test_fuzz():

@@ -13,22 +13,24 @@
 
 /* times / (1 + e^-x), which is times * e^x / (1 + e^x) for negative x; times is 1 or x. */
 FC_INLINE vec times_sigmoid(vec times, vec x) {
-    const ivec negative = (ivec)(x < 0);
-    vec scale;
-    const vec e = exp_in_halves(-absolute(x), &scale);
-    const vec ratio = times * blend(negative, e, splat(1)) / (e * scale + 1);
-    return ratio * blend(negative, scale, splat(1));
+    const lane_test negative = less(x, splat(0));
+    two_to n;
+    const vec e = exp_begun(-absolute(x), &n);
+    const vec ratio = times * quotient(either(negative, e, splat(1)), one_plus_last_step(e, n));
+    return either(negative, last_step(ratio, n), ratio);
 }
 
-FC_NOINLINE vec sigmoid_vec(vec x) { return times_sigmoid(splat(1), x); }
+FC_INLINE vec sigmoid_vec(vec x) { return times_sigmoid(splat(1), x); }
 
-FC_NOINLINE vec silu_vec(vec x) { return times_sigmoid(x, x); }
+FC_INLINE vec silu_vec(vec x) { return times_sigmoid(x, x); }
 
 /* With m = e^-2|x| - 1, tanh |x| = -m / (m + 2). */
-FC_NOINLINE vec tanh_vec(vec x) {
+FC_INLINE vec tanh_vec(vec x) {
     const vec m = expm1_nonpositive(absolute(x) * -2);
-    return with_sign_of(m / (m + 2), x);
+    return with_sign_of(quotient(m, m + 2), x);
 }
+
+FC_INLINE vec relu_vec(vec x) { return blend((ivec)(x < 0), splat(0), x); }
 
 /* NaN passes: a comparison with it is false, and then the second one is taken. */
 FC_INLINE vec clip_vec(vec x, vec low, vec high) { return smaller(high, larger(low, x)); }
@@ -38,7 +40,7 @@ FC_INLINE vec hardsigmoid_vec(vec x) { return clip_vec(x + 3, splat(0), splat(6)
 /* x * hardsigmoid(x) * alpha + beta; sixth is alpha / 6: a division costs as much as a tile's sums
  * over some channels. */
 FC_INLINE vec hardswish_vec(vec x, real sixth, real beta) {
-    return x * (clip_vec(x + 3, splat(0), splat(6)) * sixth) + beta;
+    return plus(x, clip_vec(x + 3, splat(0), splat(6)) * sixth, beta);
 }
 
 FC_INLINE int is_hardswish(const fc_epilogue *e) {
@@ -54,8 +56,10 @@ FC_INLINE real hardswish_beta(const fc_epilogue *e) {
     return e->activation == FC_ACT_SCALED_HARDSWISH ? (real)e->beta : (real)-0.0;
 }
 
-FC_NOINLINE vec activate_general(vec x, const fc_epilogue *e) {
+/* Where e's activation is a constant, so is the path. */
+FC_INLINE vec activate_known(vec x, const fc_epilogue *e) {
     switch (e->activation) {
+    case FC_ACT_RELU: return relu_vec(x);
     case FC_ACT_CLIP: return clip_vec(x, splat((real)e->alpha), splat((real)e->beta));
     case FC_ACT_LEAKY_RELU: return blend((ivec)(x < 0), x * (real)e->alpha, x);
     case FC_ACT_SIGMOID: return sigmoid_vec(x);
@@ -68,9 +72,11 @@ FC_NOINLINE vec activate_general(vec x, const fc_epilogue *e) {
     }
 }
 
+FC_NOINLINE vec activate_general(vec x, const fc_epilogue *e) { return activate_known(x, e); }
+
 FC_INLINE vec activate(vec x, const fc_epilogue *e) {
     if (e->activation == FC_ACT_NONE) return x;
-    if (e->activation == FC_ACT_RELU) return blend((ivec)(x < 0), splat(0), x);
+    if (e->activation == FC_ACT_RELU) return relu_vec(x);
     return activate_general(x, e);
 }
 

@@ -18,27 +18,28 @@ FC_INLINE vec channel_values(const char *table, ptrdiff_t step, ptrdiff_t count)
     return step ? load_upto((const real *)table, count) : splat(*(const real *)table);
 }
 
-FC_INLINE vec map_vector(const int affine, const int sloped, vec v, const fc_map_args *a,
-                         const fc_epilogue *e, ptrdiff_t row, ptrdiff_t col) {
+/* What a copy of the loop over whole vectors is made for. */
+typedef struct { int affine, sloped, known; } map_kind;
+
+FC_INLINE vec map_vector(const map_kind kind, vec v, const fc_map_args *a, const fc_epilogue *e,
+                         ptrdiff_t row, ptrdiff_t col) {
     const ptrdiff_t channel = row * a->channel_row + col * a->channel_col;
     const ptrdiff_t left = a->cols - col;
-    if (affine) {
+    if (kind.affine) {
         const vec center = channel_values(a->center + channel, a->channel_col, left);
         const vec scale = channel_values(a->scale + channel, a->channel_col, left);
         const vec shift = channel_values(a->shift + channel, a->channel_col, left);
         v = (v - center) * scale + shift;
     }
-    if (sloped) {
+    if (kind.sloped) {
         const vec slope = channel_values(a->slope + channel, a->channel_col, left);
         v = blend((ivec)(v < 0), v * slope, v);
     }
-    return activate(v, e);
+    return kind.known ? activate_known(v, e) : activate(v, e);
 }
 
-/* Where affine, sloped and e's activation are constants, so is the path through the loop over whole
- * vectors. */
-FC_INLINE void map_rows(const int affine, const int sloped, const fc_map_args *a,
-                        const fc_epilogue *e) {
+/* Where the kind is a constant, and where known e's activation, so is the path through the loop. */
+FC_INLINE void map_rows(const map_kind kind, const fc_map_args *a, const fc_epilogue *e) {
     const ptrdiff_t element = sizeof(real);
     const int contiguous = a->x_col == element && a->out_col == element;
     for (ptrdiff_t r = 0; r < a->rows; r++) {
@@ -47,13 +48,12 @@ FC_INLINE void map_rows(const int affine, const int sloped, const fc_map_args *a
         ptrdiff_t c = 0;
         if (contiguous)
             for (; c + FC_LANES <= a->cols; c += FC_LANES)
-                store((real *)out + c,
-                      map_vector(affine, sloped, load((const real *)x + c), a, e, r, c));
+                store((real *)out + c, map_vector(kind, load((const real *)x + c), a, e, r, c));
         for (; c < a->cols; c += FC_LANES) {
             const ptrdiff_t left = a->cols - c;
             const vec v = load_strided(x + c * a->x_col, a->x_col, left);
             store_strided(out + c * a->out_col, a->out_col,
-                          map_vector(affine, sloped, v, a, e, r, c), left);
+                          map_vector(kind, v, a, e, r, c), left);
         }
     }
 }
@@ -62,19 +62,18 @@ FC_INLINE void map_rows(const int affine, const int sloped, const fc_map_args *a
 FC_INLINE void map_block(const fc_map_args *a, const fc_epilogue *e, const int whole, ptrdiff_t r,
                          ptrdiff_t c) {
     const ptrdiff_t rows = a->rows - r, left = a->cols - c;
+    const map_kind kind = {a->scale != NULL, a->slope != NULL, 0};
     char *out = a->out + r * a->out_row + c * a->out_col;
     vec block[FC_LANES];
     load_transposed(block, whole, a->x + r * a->x_row + c * a->x_col, a->x_col, left, rows);
     if (whole) {
         FC_UNROLL for (int i = 0; i < FC_LANES; i++)
-            store_strided(out + i * a->out_row, a->out_col, map_vector(a->scale != NULL, a->slope != NULL, block[i],
-                                      a, e, r + i, c),
-                          FC_LANES);
+            store_strided(out + i * a->out_row, a->out_col,
+                          map_vector(kind, block[i], a, e, r + i, c), FC_LANES);
     } else {
         for (int i = 0; i < FC_LANES && i < rows; i++)
-            store_strided(out + i * a->out_row, a->out_col, map_vector(a->scale != NULL, a->slope != NULL, block[i],
-                                      a, e, r + i, c),
-                          left);
+            store_strided(out + i * a->out_row, a->out_col,
+                          map_vector(kind, block[i], a, e, r + i, c), left);
     }
 }
 
@@ -85,17 +84,41 @@ static void map_transposed(const fc_map_args *a, const fc_epilogue *e) {
             else map_block(a, e, 0, r, c);
 }
 
+/* Rows of an activation alone. */
+FC_INLINE void map_known(const int activation, const fc_map_args *a) {
+    const fc_epilogue e = {.activation = activation, .alpha = a->alpha, .beta = a->beta};
+    map_rows((map_kind){0, 0, 1}, a, &e);
+}
+
+static void map_activation(const fc_map_args *a) {
+    switch (a->activation) {
+    case FC_ACT_RELU: map_known(FC_ACT_RELU, a); break;
+    case FC_ACT_CLIP: map_known(FC_ACT_CLIP, a); break;
+    case FC_ACT_HARDSWISH: map_known(FC_ACT_HARDSWISH, a); break;
+    case FC_ACT_SCALED_HARDSWISH: map_known(FC_ACT_SCALED_HARDSWISH, a); break;
+    case FC_ACT_LEAKY_RELU: map_known(FC_ACT_LEAKY_RELU, a); break;
+    case FC_ACT_SIGMOID: map_known(FC_ACT_SIGMOID, a); break;
+    case FC_ACT_TANH: map_known(FC_ACT_TANH, a); break;
+    case FC_ACT_SILU: map_known(FC_ACT_SILU, a); break;
+    case FC_ACT_HARDSIGMOID: map_known(FC_ACT_HARDSIGMOID, a); break;
+    default: map_known(FC_ACT_NONE, a);
+    }
+}
+
 static void map(const fc_map_args *a) {
     static const fc_epilogue none = {.activation = FC_ACT_NONE}, relu = {.activation = FC_ACT_RELU};
     const fc_epilogue e = {.activation = a->activation, .alpha = a->alpha, .beta = a->beta};
     const ptrdiff_t element = sizeof(real);
     const int affine = a->scale != NULL, sloped = a->slope != NULL;
     if (a->x_row == element && a->x_col != element && a->rows > 1) map_transposed(a, &e);
-    else if (!affine && !sloped && a->activation == FC_ACT_RELU) map_rows(0, 0, a, &relu);
-    else if (affine && !sloped && a->activation == FC_ACT_RELU) map_rows(1, 0, a, &relu);
-    else if (affine && !sloped && a->activation == FC_ACT_NONE) map_rows(1, 0, a, &none);
-    else if (!affine && sloped && a->activation == FC_ACT_NONE) map_rows(0, 1, a, &none);
-    else map_rows(affine, sloped, a, &e);
+    else if (!affine && !sloped) map_activation(a);
+    else if (affine && !sloped && a->activation == FC_ACT_RELU)
+        map_rows((map_kind){1, 0, 0}, a, &relu);
+    else if (affine && !sloped && a->activation == FC_ACT_NONE)
+        map_rows((map_kind){1, 0, 0}, a, &none);
+    else if (!affine && sloped && a->activation == FC_ACT_NONE)
+        map_rows((map_kind){0, 1, 0}, a, &none);
+    else map_rows((map_kind){affine, sloped, 0}, a, &e);
 }
 
 /* One vector of an operand, which may be the same element in all lanes. */
@@ -189,41 +212,48 @@ FC_INLINE ivec first_lanes(ptrdiff_t count) {
     return lane < (lane_int)(count < FC_LANES ? count : FC_LANES);
 }
 
-/* One line, the vector along it. The powers wait in out until their sum is known. */
-static void softmax_line(const fc_softmax_args *a, const char *x, char *out) {
+/* A line's sum, whose lanes are chains. */
+FC_INLINE real joined(vec chains) {
     real lanes[FC_LANES] FC_ALIGNED;
-    vec acc = splat((real)-INFINITY);
+    store(lanes, chains);
+    for (int half = FC_LANES / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
+    return lanes[0];
+}
+
+FC_INLINE vec peak_of(const fc_softmax_args *a, const char *x) {
+    real lanes[FC_LANES] FC_ALIGNED;
+    vec peak = splat((real)-INFINITY);
     for (ptrdiff_t i = 0; i < a->length; i += FC_LANES) {
         const ptrdiff_t left = a->length - i;
         const vec v = load_strided(x + i * a->x_step, a->x_step, left);
-        acc = max_nan(acc, blend(first_lanes(left), v, acc));
+        peak = max_nan(peak, left < FC_LANES ? blend(first_lanes(left), v, peak) : v);
     }
-    store(lanes, acc);
+    store(lanes, peak);
     for (int half = FC_LANES / 2; half; half /= 2)
         for (int j = 0; j < half; j++)
             if (!(lanes[j] >= lanes[j + half]) && lanes[j] == lanes[j]) lanes[j] = lanes[j + half];
-    const vec peak = splat(lanes[0]);
+    return splat(lanes[0]);
+}
 
-    acc = splat(0);
+/* One line, the vector along it. The powers wait in out until their sum is known. */
+static void softmax_line(const fc_softmax_args *a, const char *x, char *out) {
+    const vec peak = peak_of(a, x);
+    vec chains = splat(0);
     for (ptrdiff_t i = 0; i < a->length; i += FC_LANES) {
         const ptrdiff_t left = a->length - i;
-        const vec v = load_strided(x + i * a->x_step, a->x_step, left);
-        const vec e = exp_nonpositive(v - peak);
-        acc += blend(first_lanes(left), e, splat(0));
+        const vec e = exp_nonpositive(load_strided(x + i * a->x_step, a->x_step, left) - peak);
+        chains += left < FC_LANES ? blend(first_lanes(left), e, splat(0)) : e;
         if (!a->logarithm) store_strided(out + i * a->out_step, a->out_step, e, left);
     }
-    store(lanes, acc);
-    for (int half = FC_LANES / 2; half; half /= 2)
-        for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
-    const vec sum = splat(lanes[0]);
-    const vec log_sum = a->logarithm ? log_positive(sum) : sum;
-
+    const vec sum = splat(joined(chains));
+    const vec log_sum = a->logarithm ? log_positive(sum) : sum, share = 1 / sum;
     for (ptrdiff_t i = 0; i < a->length; i += FC_LANES) {
         const ptrdiff_t left = a->length - i;
         char *to = out + i * a->out_step;
         const vec v = a->logarithm
                           ? load_strided(x + i * a->x_step, a->x_step, left) - peak - log_sum
-                          : load_strided(to, a->out_step, left) / sum;
+                          : load_strided(to, a->out_step, left) * share;
         store_strided(to, a->out_step, v, left);
     }
 }
@@ -248,13 +278,12 @@ static void softmax_lines(const fc_softmax_args *a, const char *x, char *out, pt
     for (int half = FC_LANES / 2; half; half /= 2)
         for (int j = 0; j < half; j++) chain[j] += chain[j + half];
     const vec sum = chain[0];
-    const vec log_sum = a->logarithm ? log_positive(sum) : sum;
-
+    const vec log_sum = a->logarithm ? log_positive(sum) : sum, share = 1 / sum;
     for (ptrdiff_t i = 0; i < a->length; i++) {
         char *to = out + i * a->out_step;
         const vec v = a->logarithm
                           ? load_strided(x + i * a->x_step, a->x_line, lines) - peak - log_sum
-                          : load_strided(to, a->out_line, lines) / sum;
+                          : load_strided(to, a->out_line, lines) * share;
         store_strided(to, a->out_line, v, lines);
     }
 }

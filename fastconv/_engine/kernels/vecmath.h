@@ -2,7 +2,8 @@
  *
  * Everything comes from two reductions: x = n ln 2 + r for exponentials and d = 2^n m for
  * logarithms, with a series in r or m long enough for the element type. Powers of two are applied
- * in two halves, so that results run into denormals and infinity gradually, as they should.
+ * by the instruction for it or in two halves, so that results run into denormals and infinity
+ * gradually, as they should.
  */
 #ifndef FC_VECMATH_H
 #define FC_VECMATH_H
@@ -60,6 +61,76 @@ FC_INLINE vec square_root(vec x) {
 #endif
 }
 
+/* a * b + c, rounded once where the level can. Formulas are written with it, so that every copy of
+ * them rounds alike, whatever products and sums the compiler may fuse of itself. */
+#if defined(__AVX512F__) && FC_DTYPE == 32
+FC_INLINE vec fused(vec a, vec b, vec c) {
+    return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+#elif defined(__AVX512F__)
+FC_INLINE vec fused(vec a, vec b, vec c) {
+    return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
+#elif defined(__AVX2__) && FC_DTYPE == 32
+FC_INLINE vec fused(vec a, vec b, vec c) {
+    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+#elif defined(__AVX2__)
+FC_INLINE vec fused(vec a, vec b, vec c) {
+    return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
+#elif defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)
+FC_INLINE vec fused(vec a, vec b, vec c) {
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++)
+        c[i] = FC_DTYPE == 32 ? __builtin_fmaf(a[i], b[i], c[i]) : __builtin_fma(a[i], b[i], c[i]);
+    return c;
+}
+#else
+FC_INLINE vec fused(vec a, vec b, vec c) { return a * b + c; }
+#endif
+/* The same with a constant. */
+FC_INLINE vec plus(vec a, vec b, real c) { return fused(a, b, splat(c)); }
+
+/* Lanes for which a < b, and what is taken in these and in the others. */
+#if defined(__AVX512F__) && FC_DTYPE == 32
+typedef __mmask16 lane_test;
+FC_INLINE lane_test less(vec a, vec b) {
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ);
+}
+FC_INLINE vec either(lane_test t, vec a, vec b) {
+    return (vec)_mm512_mask_blend_ps(t, (__m512)b, (__m512)a);
+}
+#elif defined(__AVX512F__)
+typedef __mmask8 lane_test;
+FC_INLINE lane_test less(vec a, vec b) {
+    return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ);
+}
+FC_INLINE vec either(lane_test t, vec a, vec b) {
+    return (vec)_mm512_mask_blend_pd(t, (__m512d)b, (__m512d)a);
+}
+#else
+typedef ivec lane_test;
+FC_INLINE lane_test less(vec a, vec b) { return (ivec)(a < b); }
+FC_INLINE vec either(lane_test t, vec a, vec b) { return blend(t, a, b); }
+#endif
+
+/* a / d for finite a and 1 <= d <= 2, or NaN: within a unit in the last place. */
+#if defined(__AVX512F__)
+FC_INLINE vec quotient(vec a, vec d) {
+#if FC_DTYPE == 32
+    vec y = (vec)_mm512_rcp14_ps((__m512)d);
+#else
+    vec y = (vec)_mm512_rcp14_pd((__m512d)d);
+    y = fused(y, plus(-d, y, 1), y);
+#endif
+    y = fused(y, plus(-d, y, 1), y);
+    const vec q = a * y;
+    return fused(fused(-d, q, a), y, q);
+}
+#else
+FC_INLINE vec quotient(vec a, vec d) { return a / d; }
+#endif
+
 /* Integers between the low mantissa bits of n + FC_ROUND_MAGIC and elements. */
 FC_INLINE ivec whole_bits(vec shifted) { return (ivec)shifted - (ivec)splat(FC_ROUND_MAGIC); }
 FC_INLINE vec whole_value(ivec n) {
@@ -69,53 +140,82 @@ FC_INLINE vec whole_value(ivec n) {
 /* 2^n where that is a normal number. */
 FC_INLINE vec power_of_two(ivec n) { return (vec)((n + FC_EXPONENT_BIAS) << FC_EXPONENT_BITS); }
 
-/* e^r - 1 for |r| <= ln2 / 2; the sign of a zero is lost. */
-FC_INLINE vec expm1_series(vec r) {
+/* (e^r - 1 - r) / r^2 for |r| <= ln2 / 2. */
+FC_INLINE vec exp_tail(vec r) {
     static const real inverse_factorial[] = {
         1.0,       1.0,         1.0 / 2,      1.0 / 6,       1.0 / 24,
         1.0 / 120, 1.0 / 720,   1.0 / 5040,   1.0 / 40320,   1.0 / 362880,
         1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
     vec p = splat(inverse_factorial[FC_EXP_TERMS - 1]);
     FC_UNROLL
-    for (int i = FC_EXP_TERMS - 2; i >= 2; i--) p = p * r + inverse_factorial[i];
-    return r * r * p + r;
+    for (int i = FC_EXP_TERMS - 2; i >= 2; i--) p = plus(p, r, inverse_factorial[i]);
+    return p;
 }
 
-/* x = n ln 2 + r: returns e^r - 1 and n, for FC_EXP_LOWEST <= x <= -FC_EXP_LOWEST; NaN for NaN,
- * with any n. */
-FC_INLINE vec expm1_reduced(vec x, ivec *n) {
-    const vec shifted = x * (real)FC_LOG2_E + (real)FC_ROUND_MAGIC;
-    const vec whole = shifted - (real)FC_ROUND_MAGIC;
-    *n = whole_bits(shifted);
-    return expm1_series((x - whole * (real)FC_LN2_HIGH) - whole * (real)FC_LN2_LOW);
+/* e^r - 1 for |r| <= ln2 / 2; the sign of a zero is lost. */
+FC_INLINE vec expm1_series(vec r) { return fused(r * r, exp_tail(r), r); }
+
+/* x = n ln 2 + r: returns r, and n + FC_ROUND_MAGIC, for FC_EXP_LOWEST <= x <= -FC_EXP_LOWEST; NaN
+ * for NaN, with any n. */
+FC_INLINE vec exp_reduced(vec x, vec *shifted) {
+    *shifted = plus(x, splat((real)FC_LOG2_E), (real)FC_ROUND_MAGIC);
+    const vec whole = *shifted - (real)FC_ROUND_MAGIC;
+    return fused(whole, splat((real)-FC_LN2_LOW), fused(whole, splat((real)-FC_LN2_HIGH), x));
 }
 
-/* e^x for x <= 0 in two factors, the returned one and *scale: whatever multiplies the first sees
- * all its digits even where e^x is denormal. NaN for NaN. */
-FC_INLINE vec exp_in_halves(vec x, vec *scale) {
+/* A power of two, or 0, that is applied in two steps: the first leaves a normal number below 1, so
+ * that what multiplies it neither overflows nor loses digits; the second rounds into denormals
+ * once, and makes NaN of infinity times 0. */
+#if defined(__AVX512F__)
+typedef vec two_to;
+FC_INLINE two_to two_to_whole(vec shifted, lane_test vanishes) {
+    return either(vanishes, splat((real)-INFINITY), shifted - (real)(FC_ROUND_MAGIC - 1));
+}
+FC_INLINE vec first_step(vec v, two_to n) { return (void)n, v * (real)0.5; }
+FC_INLINE vec last_step(vec v, two_to n) {
+#if FC_DTYPE == 32
+    return (vec)_mm512_scalef_ps((__m512)v, (__m512)n);
+#else
+    return (vec)_mm512_scalef_pd((__m512d)v, (__m512d)n);
+#endif
+}
+FC_INLINE vec one_plus_last_step(vec v, two_to n) { return last_step(v, n) + 1; }
+#else
+typedef struct { vec half, rest; } two_to;
+FC_INLINE two_to two_to_whole(vec shifted, lane_test vanishes) {
+    const ivec n = whole_bits(shifted), half = n >> 1;
+    return (two_to){power_of_two(half), either(vanishes, splat(0), power_of_two(n - half))};
+}
+FC_INLINE vec first_step(vec v, two_to n) { return v * n.half; }
+FC_INLINE vec last_step(vec v, two_to n) { return v * n.rest; }
+FC_INLINE vec one_plus_last_step(vec v, two_to n) { return plus(v, n.rest, 1); }
+#endif
+
+/* e^x for x <= 0 before the last step by *n: whatever multiplies it sees all its digits even where
+ * e^x is denormal. NaN for NaN. */
+FC_INLINE vec exp_begun(vec x, two_to *n) {
     const vec lowest = splat(FC_EXP_LOWEST);
-    const ivec vanishes = (ivec)(x < lowest);
-    ivec n;
-    const vec q = expm1_reduced(blend(vanishes, lowest, x), &n);
-    const ivec half = n >> 1;
-    *scale = blend(vanishes, splat(0), power_of_two(n - half));
-    return (q + 1) * power_of_two(half);
+    const lane_test vanishes = less(x, lowest);
+    vec shifted;
+    const vec r = exp_reduced(larger(lowest, x), &shifted);
+    *n = two_to_whole(shifted, vanishes);
+    return first_step(plus(plus(exp_tail(r), r, 1), r, 1), *n);
 }
 
 /* e^x for x <= 0; NaN for NaN. */
 FC_INLINE vec exp_nonpositive(vec x) {
-    vec scale;
-    const vec e = exp_in_halves(x, &scale);
-    return e * scale;
+    two_to n;
+    const vec e = exp_begun(x, &n);
+    return last_step(e, n);
 }
 
 /* e^x - 1 for x <= 0, without cancellation near 0; NaN for NaN. */
 FC_INLINE vec expm1_nonpositive(vec x) {
     const vec lowest = splat(-64); /* e^-64 no longer changes -1, and 2^n stays normal */
-    ivec n;
-    const vec q = expm1_reduced(blend((ivec)(x < lowest), lowest, x), &n);
-    const vec s = power_of_two(n);
-    return q * s + (s - 1);
+    vec shifted;
+    const vec q = expm1_series(exp_reduced(larger(lowest, x), &shifted));
+    const vec s = power_of_two(whole_bits(shifted));
+    return fused(q, s, s - 1);
 }
 
 /* d = 2^n m with m in [sqrt(1/2), sqrt(2)): returns ln m and n, for positive normal d. With
@@ -126,16 +226,16 @@ FC_INLINE vec log_reduced(vec d, vec *n) {
     const vec s = f / (f + 2), z = s * s;
     vec p = splat((real)(2.0 / (2 * FC_LOG_TERMS - 1)));
     FC_UNROLL
-    for (int i = FC_LOG_TERMS - 2; i >= 1; i--) p = p * z + (real)(2.0 / (2 * i + 1));
+    for (int i = FC_LOG_TERMS - 2; i >= 1; i--) p = plus(p, z, (real)(2.0 / (2 * i + 1)));
     *n = whole_value(exponent);
-    return s * z * p + 2 * s;
+    return fused(s * z, p, 2 * s);
 }
 
 /* ln d for positive normal d; NaN for NaN. */
 FC_INLINE vec log_positive(vec d) {
     vec n;
     const vec log_m = log_reduced(d, &n);
-    const vec y = n * (real)FC_LN2_HIGH + (n * (real)FC_LN2_LOW + log_m);
+    const vec y = fused(n, splat((real)FC_LN2_HIGH), fused(n, splat((real)FC_LN2_LOW), log_m));
     return blend((ivec)(d != d), d, y);
 }
 
@@ -152,7 +252,7 @@ FC_INLINE vec power(vec d, double p) {
     const vec low = splat((real)(p - (double)high[0]));
     const vec exact = n * high;
     const vec whole = (exact + (real)FC_ROUND_MAGIC) - (real)FC_ROUND_MAGIC;
-    const vec rest = (exact - whole) + (n * low + log_m * (real)(p * FC_LOG2_E));
+    const vec rest = (exact - whole) + fused(n, low, log_m * (real)(p * FC_LOG2_E));
     const vec more = (rest + (real)FC_ROUND_MAGIC) - (real)FC_ROUND_MAGIC;
     const vec q = expm1_series((rest - more) * (real)FC_LN2);
 
