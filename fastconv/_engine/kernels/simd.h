@@ -390,45 +390,6 @@ FC_INLINE void in_turn(vec a, vec b, vec c, vec to[3]) {
     to[2] = FC_MIX(2);
 }
 
-#if FC_DTYPE == 32
-/* bfloat16: the upper half of a float. */
-typedef uint32_t uvec __attribute__((vector_size(FC_VECTOR_BYTES)));
-typedef uint16_t half_lanes __attribute__((vector_size(FC_VECTOR_BYTES / 2)));
-
-/* In each lane's upper half the nearest bfloat16, of two equally near the even one; not for NaN. */
-FC_INLINE uvec nearest_half(uvec bits) { return bits + 0x7fff + (bits >> 16 & 1); }
-
-/* The same for every v: NaN stays NaN, and finite floats that would round to infinity are cut off,
- * so that they stay finite. */
-FC_INLINE ivec to_half(vec v) {
-    const ivec magnitude = (ivec)v & 0x7fffffff;
-    const ivec quiet = (ivec)(magnitude > 0x7f800000) & 0x00400000; /* else some would be infinite */
-    return (ivec)blend((ivec)(magnitude >= 0x7f7f8000), (vec)((ivec)v | quiet),
-                       (vec)nearest_half((uvec)v));
-}
-
-/* v as the sum of two bfloat16, in upper halves; what is not finite in the low one, beside zero. */
-FC_INLINE void to_halves(vec v, ivec *high, ivec *low) {
-    const ivec magnitude = (ivec)v & 0x7fffffff;
-    const ivec finite = (ivec)(magnitude < 0x7f800000);
-    const vec rounded = blend((ivec)(magnitude >= 0x7f7f8000), v, (vec)nearest_half((uvec)v));
-    *high = (ivec)rounded & (finite & -0x10000);
-    const vec rest = v - (vec)*high; /* exact; a NaN comes out quiet, which its upper half shows */
-    *low = (ivec)blend(finite, (vec)nearest_half((uvec)rest), rest);
-}
-
-/* The upper halves of all lanes side by side, to any address. */
-FC_INLINE void store_upper(char *p, ivec v) {
-    const half_lanes halves = __builtin_convertvector((uvec)v >> 16, half_lanes);
-    memcpy(p, &halves, sizeof halves);
-}
-
-/* Lanes of the upper halves of a, below, and b, above. */
-FC_INLINE vec upper_pairs(ivec a, ivec b) {
-    return (vec)((uvec)a >> 16 | ((uvec)b & 0xffff0000u));
-}
-#endif
-
 /* The exported table of a family: FC_TABLE(gemm) is fc_gemm_f32_avx512 and so on. */
 #if FC_DTYPE == 32
 #define FC_TYPE_NAME f32
