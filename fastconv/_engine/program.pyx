@@ -306,16 +306,22 @@ cdef class Program:
         free(self.fields)
         free(self.frames)
 
-    def run(self, uintptr_t[::1] pointers, int first, int end):
+    def run(self, cnp.ndarray pointers, int first, int end):
         """Run the operations from `first` up to `end`, on buffers that lie where `pointers` says.
+
+        `pointers` is a contiguous array of uintp. No typed memoryview: the code that Cython writes
+        for those takes GCC four times as long as the rest of this file.
         """
+        if cnp.PyArray_TYPE(pointers) != cnp.NPY_UINTP \
+                or not cnp.PyArray_IS_C_CONTIGUOUS(pointers):
+            raise TypeError("pointers is not a contiguous array of uintp")
         cdef int most = threads.maximum(), code
         cdef Py_ssize_t workspace = round_up(self.workspace_bytes * most, 64)
         cdef Buffer memory = borrow_workspace(workspace + self.largest_frame)
         try:
             with nogil:
-                code = self.run_steps(&pointers[0], first, end, memory.data,
-                                      memory.data + workspace, most)
+                code = self.run_steps(<const uintptr_t *> cnp.PyArray_DATA(pointers), first, end,
+                                      memory.data, memory.data + workspace, most)
             raise_for(code)
         finally:
             return_workspace(memory)

@@ -1,8 +1,21 @@
-"""The emulator of tiles against NumPy, and that it refuses what a processor would refuse."""
+"""The emulator of tiles against NumPy, and that it refuses what a processor would refuse.
 
+It stands in where instructions are illegal: a processor with tiles carries them out itself.
+"""
+
+import re
 import signal
+from pathlib import Path
 
 import pytest
+
+CPUINFO = Path("/proc/cpuinfo")
+FLAGS = re.search(r"^flags\b.*", CPUINFO.read_text(), re.M) if CPUINFO.exists() else None
+
+pytestmark = pytest.mark.skipif(
+    FLAGS is not None and "amx_tile" in FLAGS[0].split(),
+    reason="the processor has tiles: no instruction of theirs comes to the emulator",
+)
 
 START = """
 import ctypes, sys

@@ -81,8 +81,8 @@ FC_INLINE void leave_pixels(const int pixels, const int vectors, const int whole
 /* One kernel row over windows that share taps (pixels are `stride` taps apart): every input vector
  * is loaded once for all the pixels that it belongs to, and each pixel adds its taps in order. */
 FC_INLINE void sliding_row(const int taps, const int stride, const int pixels, const int vectors,
-                           const int lanes, depthwise_sums sum, const char *x, ptrdiff_t step,
-                           const char *w, ptrdiff_t w_tap) {
+                           const int whole, const int lanes, depthwise_sums sum, const char *x,
+                           ptrdiff_t step, const char *w, ptrdiff_t w_tap) {
     vec weight[SLIDING_MOST][DEPTHWISE_VECTORS];
     FC_UNROLL for (int t = 0; t < taps; t++) {
         FC_UNROLL for (int v = 0; v < vectors; v++)
@@ -91,7 +91,7 @@ FC_INLINE void sliding_row(const int taps, const int stride, const int pixels, c
     FC_UNROLL for (int i = 0; i < (pixels - 1) * stride + taps; i++) {
         FC_UNROLL for (int v = 0; v < vectors; v++) {
             const real *xi = (const real *)(x + i * step) + v * FC_LANES;
-            vec value = lanes == FC_LANES ? load(xi) : load_first(xi, lanes);
+            vec value = whole ? load(xi) : load_first(xi, lanes);
             FC_IN_REGISTER(value);
             FC_UNROLL for (int t = 0; t < taps; t++) {
                 const int j = (i - t) / stride;
@@ -102,14 +102,26 @@ FC_INLINE void sliding_row(const int taps, const int stride, const int pixels, c
     }
 }
 
-/* Add what earlier chains left, and keep it for later ones. */
-FC_INLINE void join_chains(const int pixels, const int vectors, const int later,
-                           depthwise_sums sum, depthwise_sums total) {
-    FC_UNROLL for (int j = 0; j < pixels; j++) {
-        FC_UNROLL for (int v = 0; v < vectors; v++) {
+FC_NOINLINE void join_pixels(int pixels, int vectors, int later, depthwise_sums sum,
+                             depthwise_sums total) {
+    for (int j = 0; j < pixels; j++) {
+        for (int v = 0; v < vectors; v++) {
             if (later) sum[j][v] = total[j][v] + sum[j][v];
             total[j][v] = sum[j][v];
         }
+    }
+}
+
+/* Add what earlier chains left, and keep it for later ones: once for hundreds of steps. */
+FC_INLINE void join_chains(const int pixels, const int vectors, const int later,
+                           depthwise_sums sum, depthwise_sums total) {
+    depthwise_sums kept; /* indexed by variables: sum itself must stay in registers */
+    FC_UNROLL for (int j = 0; j < pixels; j++) {
+        FC_UNROLL for (int v = 0; v < vectors; v++) kept[j][v] = sum[j][v];
+    }
+    join_pixels(pixels, vectors, later, kept, total);
+    FC_UNROLL for (int j = 0; j < pixels; j++) {
+        FC_UNROLL for (int v = 0; v < vectors; v++) sum[j][v] = kept[j][v];
     }
 }
 
@@ -118,7 +130,8 @@ FC_INLINE void join_chains(const int pixels, const int vectors, const int later,
 FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int whole, const int taps,
                               const int stride, const fc_depthwise_args *d, ptrdiff_t pixel,
                               ptrdiff_t channel) {
-    const int lanes = whole ? FC_LANES : (int)(d->channels - channel);
+    const ptrdiff_t left = d->channels - channel;
+    const int lanes = whole || left > FC_LANES ? FC_LANES : (int)left;
     const ptrdiff_t at = channel * (ptrdiff_t)sizeof(real);
     const char *w = d->w + at;
     depthwise_sums sum, total;
@@ -132,7 +145,8 @@ FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int who
             const ptrdiff_t step = row->pixel;
             const char *x = row->x + at + pixel * step;
             if (taps) {
-                sliding_row(taps, stride, pixels, vectors, lanes, sum, x, row->tap, w, d->w_tap);
+                sliding_row(taps, stride, pixels, vectors, whole, lanes, sum, x, row->tap, w,
+                            d->w_tap);
                 w += taps * d->w_tap;
             } else for (ptrdiff_t t = 0; t < d->taps; t++, x += row->tap, w += d->w_tap) {
                 vec weight[DEPTHWISE_VECTORS];
@@ -155,7 +169,11 @@ FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int who
 
 /* Two whole vectors, one whole vector, one masked vector; each for any window and for those that
  * share taps: taps of a row, stride. Five taps in double are rare, and a third of the code. */
+#if FC_FREE_MASKS
+#define DEPTHWISE_TILES(X) UPTO_PIXELS(X, 2, 1) UPTO_PIXELS(X, 1, 0)
+#else
 #define DEPTHWISE_TILES(X) UPTO_PIXELS(X, 2, 1) UPTO_PIXELS(X, 1, 1) UPTO_PIXELS(X, 1, 0)
+#endif
 #if FC_DTYPE == 32
 #define SLIDING_KINDS(X, ...) \
     X(0, 1, __VA_ARGS__) X(3, 1, __VA_ARGS__) X(5, 1, __VA_ARGS__) X(5, 2, __VA_ARGS__)
@@ -213,7 +231,8 @@ static void depthwise(const fc_depthwise_args *d) {
         for (ptrdiff_t channel = 0; channel < d->channels;) {
             const ptrdiff_t whole = (d->channels - channel) / FC_LANES;
             const ptrdiff_t vectors = whole < DEPTHWISE_VECTORS ? whole : DEPTHWISE_VECTORS;
-            depthwise_tiles[kind][vectors][pixels](d, pixel, channel);
+            const int form = FC_FREE_MASKS && vectors == 1 ? 0 : (int)vectors;
+            depthwise_tiles[kind][form][pixels](d, pixel, channel);
             channel += (vectors ? vectors : 1) * FC_LANES;
         }
     }

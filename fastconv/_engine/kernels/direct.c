@@ -190,7 +190,7 @@ FC_INLINE void planes_tile(const int channels, const int rows, const int vectors
         add_plane(channels, rows, vectors, left < rows ? left : rows, sum, x, step,
                   (const real *)w, p);
     if (p->load_sums || !p->finish) keep_tile(channels, rows, vectors, p, sum, at);
-    if (p->finish) leave_tile(channels, rows, vectors, at->across != 0, p, sum, at);
+    if (p->finish) leave_tile(channels, rows, vectors, 1, p, sum, at);
 }
 
 /* One output row of many channels: the chain's steps, whatever planes, rows and taps they belong to,

@@ -68,8 +68,12 @@ FC_INLINE void grouped_tile(const int pixels, const int whole, const int sliding
 }
 
 /* Any windows and sliding ones, each for whole vectors and for others. */
+#if FC_FREE_MASKS
+#define GROUPED_TILES(X) UPTO_PIXELS(X, 0, 0) UPTO_PIXELS(X, 1, 0)
+#else
 #define GROUPED_TILES(X) UPTO_PIXELS(X, 0, 0) UPTO_PIXELS(X, 0, 1) UPTO_PIXELS(X, 1, 0) \
     UPTO_PIXELS(X, 1, 1)
+#endif
 #define DEFINE_GROUPED(pixels, sliding, whole)                                        \
     static void grouped_##pixels##x##sliding##x##whole(                               \
         const fc_grouped_args *g, ptrdiff_t pixel, ptrdiff_t vector) {                \
@@ -84,7 +88,7 @@ static const grouped_function grouped_tiles[2][2][DEPTHWISE_PIXELS + 1] = {
     GROUPED_TILES(ENTER_GROUPED)};
 
 FC_INLINE int fills_lanes(const fc_group_lanes *group) {
-    return group->channels_in == FC_LANES && group->channels_out == FC_LANES;
+    return !FC_FREE_MASKS && group->channels_in == FC_LANES && group->channels_out == FC_LANES;
 }
 
 static void grouped(const fc_grouped_args *g) {

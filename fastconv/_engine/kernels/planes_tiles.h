@@ -60,44 +60,87 @@ FC_NOINLINE void finish_tile(const fc_planes_args *p, const planes_sums sum, ptr
     }
 }
 
-/* beside: the vectors stand side by side; whole: all rows of the tile belong to the block. */
+/* Straight into the result, but from memory: the rows that the block has of a tile's. */
+FC_NOINLINE void store_tile(const fc_planes_args *p, const planes_sums sum, int rows,
+                            const place *at, int vectors) {
+    const inline_numbers numbers = numbers_of(&p->epilogue);
+    const real *biases = (const real *)p->epilogue.bias;
+    for (int k = 0; k < p->channels; k++) {
+        const vec bias = splat(biases ? biases[k] : 0);
+        for (int v = 0; v < vectors; v++) {
+            const ptrdiff_t row = at->row + v * at->down, column = at->column + v * at->across;
+            const ptrdiff_t left = p->rows - row;
+            char *out = p->out + k * p->out_channel + row * p->out_row;
+            for (int r = 0; r < rows && r < left; r++, out += p->out_row)
+                store_upto((real *)out + column, clip_activation(sum[k][r][v] + bias, &numbers),
+                           p->columns - column);
+        }
+    }
+}
+
+/* beside: the vectors stand side by side. What is the same for all vectors is asked once. */
 FC_INLINE void store_rows(const int channels, const int rows, const int vectors, const int beside,
-                          const int whole, const fc_planes_args *p, const planes_sums sum,
-                          const place *at) {
+                          const fc_planes_args *p, const planes_sums sum, const place *at) {
     const ptrdiff_t down = beside ? 0 : rows, across = beside ? FC_LANES : 0;
     const fc_epilogue *e = &p->epilogue;
     const inline_numbers numbers = numbers_of(e);
+    planes_sums y;
     FC_UNROLL for (int k = 0; k < channels; k++) {
         const vec bias = splat(e->bias ? ((const real *)e->bias)[k] : 0);
+        FC_UNROLL for (int i = 0; i < rows * vectors; i++)
+            y[k][i / vectors][i % vectors] = sum[k][i / vectors][i % vectors] + bias;
+    }
+    if (numbers.any) {
+        FC_UNROLL for (int k = 0; k < channels; k++) {
+            FC_UNROLL for (int i = 0; i < rows * vectors; i++)
+                y[k][i / vectors][i % vectors] =
+                    clip_activation(y[k][i / vectors][i % vectors], &numbers);
+        }
+    }
+    FC_UNROLL for (int k = 0; k < channels; k++) {
         FC_UNROLL for (int v = 0; v < vectors; v++) {
             const ptrdiff_t row = at->row + v * down, column = at->column + v * across;
             char *out = p->out + k * p->out_channel + row * p->out_row;
             FC_UNROLL for (int r = 0; r < rows; r++) {
-                const vec y = clip_activation(sum[k][r][v] + bias, &numbers);
                 real *to = (real *)(out + r * p->out_row) + column;
-                if (!whole && row + r >= p->rows) continue;
-                if (beside && v < vectors - 1) store(to, y);
-                else store_upto(to, y, p->columns - column);
+                if (beside && v < vectors - 1) store(to, y[k][r][v]);
+                else store_upto(to, y[k][r][v], p->columns - column);
             }
         }
     }
 }
 
-/* Add what earlier chains left, and leave the sums to later ones. */
-FC_INLINE void keep_tile(const int channels, const int rows, const int vectors,
-                         const fc_planes_args *p, planes_sums sum, const place *at) {
-    FC_UNROLL for (int v = 0; v < vectors; v++) {
-        const ptrdiff_t row = at->row + v * at->down, column = at->column + v * at->across;
+FC_INLINE void copy_tile(const int channels, const int rows, const int vectors,
+                         const planes_sums from, planes_sums to) {
+    FC_UNROLL for (int k = 0; k < channels; k++) {
         FC_UNROLL for (int r = 0; r < rows; r++) {
-            if (row + r >= p->rows) continue;
+            FC_UNROLL for (int v = 0; v < vectors; v++) to[k][r][v] = from[k][r][v];
+        }
+    }
+}
+
+FC_NOINLINE void join_sums(const fc_planes_args *p, planes_sums sum, int rows, const place *at,
+                           int vectors) {
+    for (int v = 0; v < vectors; v++) {
+        const ptrdiff_t row = at->row + v * at->down, column = at->column + v * at->across;
+        for (ptrdiff_t r = 0; r < rows && row + r < p->rows; r++) {
             char *sums = p->sums + (row + r) * p->sum_row;
-            FC_UNROLL for (int k = 0; k < channels; k++) {
+            for (int k = 0; k < p->channels; k++) {
                 real *kept = (real *)(sums + k * p->sum_channel) + column;
                 if (p->load_sums) sum[k][r][v] = load(kept) + sum[k][r][v];
                 if (!p->finish) store(kept, sum[k][r][v]);
             }
         }
     }
+}
+
+/* Add what earlier chains left, and leave the sums to later ones: once for hundreds of steps. */
+FC_INLINE void keep_tile(const int channels, const int rows, const int vectors,
+                         const fc_planes_args *p, planes_sums sum, const place *at) {
+    planes_sums kept; /* indexed by variables: sum itself must stay in registers */
+    copy_tile(channels, rows, vectors, sum, kept);
+    join_sums(p, kept, rows, at, vectors);
+    copy_tile(channels, rows, vectors, kept, sum);
 }
 
 FC_INLINE void clear_tile(const int channels, const int rows, const int vectors, planes_sums sum) {
@@ -115,23 +158,19 @@ FC_INLINE int leaves_at_once(const fc_planes_args *p) {
            is_clip_activation(&p->epilogue);
 }
 
-/* + bias, + residual, activation, and into the result. */
+/* + bias, + residual, activation, and into the result: by way of memory from tiles of several rows
+ * of which the block lacks some, or whose vectors stand below each other. */
 FC_INLINE void leave_tile(const int channels, const int rows, const int vectors, const int beside,
                           const fc_planes_args *p, const planes_sums sum, const place *at) {
-    if (leaves_at_once(p)) {
-        if ((beside && rows == 1) || at->row + (beside ? 1 : vectors) * rows <= p->rows)
-            store_rows(channels, rows, vectors, beside, 1, p, sum, at);
-        else
-            store_rows(channels, rows, vectors, beside, 0, p, sum, at);
+    const int at_once = leaves_at_once(p);
+    if (at_once && (rows == 1 || (at->across && at->row + rows <= p->rows))) {
+        store_rows(channels, rows, vectors, beside, p, sum, at);
         return;
     }
-    planes_sums kept; /* indexed by variables: sum itself must stay in registers */
-    FC_UNROLL for (int k = 0; k < channels; k++) {
-        FC_UNROLL for (int r = 0; r < rows; r++) {
-            FC_UNROLL for (int v = 0; v < vectors; v++) kept[k][r][v] = sum[k][r][v];
-        }
-    }
-    finish_tile(p, kept, rows, at, vectors);
+    planes_sums kept; /* as in keep_tile */
+    copy_tile(channels, rows, vectors, sum, kept);
+    if (rows > 1 && at_once) store_tile(p, kept, rows, at, vectors);
+    else finish_tile(p, kept, rows, at, vectors);
 }
 
 #endif

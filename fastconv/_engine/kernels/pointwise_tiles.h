@@ -11,7 +11,7 @@
 #include "planes_tiles.h"
 #include "simd.h"
 
-/* masked: the last vector is not a whole one. */
+/* masked: the last vector may be none of all lanes. */
 FC_INLINE void pointwise_tile(const int channels, const int vectors, const int masked,
                               const fc_planes_args *p) {
     const place at = {.across = FC_LANES};
@@ -40,7 +40,11 @@ FC_INLINE void pointwise_tile(const int channels, const int vectors, const int m
 #define POINTWISE_KINDS(X, v, masked)                                               \
     X(1, v, masked) X(2, v, masked) X(3, v, masked) X(4, v, masked) X(5, v, masked) \
     X(6, v, masked)
+#if FC_FREE_MASKS
+#define POINTWISE_EDGES(X, v) POINTWISE_KINDS(X, v, 1)
+#else
 #define POINTWISE_EDGES(X, v) POINTWISE_KINDS(X, v, 0) POINTWISE_KINDS(X, v, 1)
+#endif
 #if FC_VECTOR_BYTES == 64
 #define POINTWISE_TILES(X) \
     POINTWISE_EDGES(X, 1) POINTWISE_EDGES(X, 2) POINTWISE_EDGES(X, 3) POINTWISE_EDGES(X, 4)
@@ -60,7 +64,8 @@ static void (*const pointwise_tiles[2][FC_PLANES_CHANNELS + 1][PLANES_VECTORS + 
     const fc_planes_args *) = {POINTWISE_TILES(ENTER_POINTWISE)};
 
 static void pointwise(const fc_planes_args *p) {
-    pointwise_tiles[p->columns % FC_LANES != 0][p->channels][ceil_div(p->columns, FC_LANES)](p);
+    const int masked = FC_FREE_MASKS || p->columns % FC_LANES != 0;
+    pointwise_tiles[masked][p->channels][ceil_div(p->columns, FC_LANES)](p);
 }
 
 #endif

@@ -24,6 +24,14 @@
 #define FC_VECTOR_BYTES 16
 #endif
 
+/* Whether loads and stores of some lanes cost no more than those of all: then whole vectors need no
+ * tiles of their own. */
+#if defined(__AVX512F__)
+#define FC_FREE_MASKS 1
+#else
+#define FC_FREE_MASKS 0
+#endif
+
 #if FC_DTYPE == 32
 typedef float real;
 typedef int32_t lane_int;
@@ -266,7 +274,7 @@ FC_INLINE vec permute(vec v, ivec index) {
 #endif
 FC_INLINE vec load_permuted(const real *p, int n, ivec index) {
 #if defined(__AVX2__)
-    return permute(n == FC_LANES ? load(p) : load_first(p, n), index);
+    return permute(n == FC_LANES && !FC_FREE_MASKS ? load(p) : load_first(p, n), index);
 #else
     vec v;
     FC_UNROLL for (int i = 0; i < FC_LANES; i++) v[i] = p[index[i]];
