@@ -58,6 +58,8 @@ FAMILY_FLAGS = {
     # In double these equal SciPy's loops, which round every product.
     "filters": ["-ffp-contract=off"],
 }
+# What compiles in half the time and runs as fast.
+QUICKLY = {("winograd", "baseline"): ["-O1"]}
 LINKED_WITH_KERNELS = "fastconv._engine.dispatch"
 LINKED_WITH_OPENMP = "fastconv._engine.threads"
 
@@ -100,7 +102,8 @@ class BuildEngine(build_ext):
             for level, flags in LEVEL_FLAGS.items():
                 for bits in ELEMENT_BITS:
                     macros = [("FC_LEVEL", level), ("FC_DTYPE", str(bits))]
-                    flags_here = flags + FAMILY_FLAGS.get(source.stem, [])
+                    flags_here = [*flags, *FAMILY_FLAGS.get(source.stem, [])]
+                    flags_here += QUICKLY.get((source.stem, level), [])
                     jobs.append((source, f"{level}-{bits}", macros, flags_here))
         if HAS_AMX:
             macros = [("FC_LEVEL", "amx"), ("FC_DTYPE", "32")]
