@@ -33,7 +33,7 @@ def runs(fresh_python):
         return fresh_python(
             "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "every_isa",
             *(str(TESTS / folder) for folder in PARTS[part]),
-            FASTCONV_ISA=level, OMP_NUM_THREADS="1", timeout=400,
+            FASTCONV_ISA=level, OMP_NUM_THREADS="1", timeout=1200,
         )  # fmt: skip
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
