@@ -58,6 +58,8 @@ TILE_DEPTH, TILE_COLUMNS, TILE_PIXELS = 32, 16, 16
 # Most taps (FC_HALVES_TAPS), and bytes of the input that one tile of pixels sees, in both halves.
 TILE_TAPS = 256
 TILE_STRIP = 4 << 20
+# Output of a picture large enough for tiles.
+LARGE = 1, 64, 64
 
 # Narrow groups are copied strip by strip, wider by what windows reach: no more than so many pixels.
 STRIP_REACH = 256
@@ -392,8 +394,10 @@ def choose_arithmetic(p, algorithm, precision, exact):
     if algorithm == "direct":
         return choose_direct(p)._replace(reason="asked for")
     if algorithm == "im2col":
-        # a named algorithm promises the same bits with weights packed before
-        p = p._replace(packed=True)
+        if math.prod(p.out_size):
+            # a named algorithm promises the same bits with weights packed before, in any layout, and
+            # to parts of a picture: the choice is that for a large one
+            p = p._replace(packed=True, channels_contiguous=True, batch=1, out_size=LARGE)
         return with_tiles(p, Choice("im2col", "pointers", 0, "asked for"), precision, exact)
     return with_tiles(p, choose_auto(p, refusal, exact), precision, exact)
 

@@ -19,6 +19,13 @@ DTYPES = ["float32", "float64"]
 LANES = dispatch.lanes()
 
 
+@pytest.fixture(autouse=True)
+def by_vectors():
+    """"high" may take tiles for these, which have bits of their own."""
+    with fastconv.precision("highest" if dispatch.has_tiles() else "high"):
+        yield
+
+
 def normal(*shape, dtype="float32", seed=0):
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(dtype)
 

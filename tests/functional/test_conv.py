@@ -9,6 +9,7 @@ import pytest
 
 import fastconv
 from fastconv import reference
+from fastconv._engine import dispatch
 from fastconv.reference.activation import apply_activation
 
 pytestmark = pytest.mark.every_isa
@@ -217,7 +218,8 @@ def test_exactness_does_not_depend_on_earlier_calls(rng):
     weight = rng.integers(-8, 8, (64, 64, 3, 3), np.int8)
     exact = reference.conv2d(x.astype(float), weight, padding=1)
     fast = fastconv.conv2d(x.astype("float32"), weight, padding=1)
-    assert (fast != exact).any()
+    # tiles multiply such small integers exactly, too
+    assert (fast != exact).any() or dispatch.has_tiles()
     for _ in range(2):
         np.testing.assert_array_equal(fastconv.conv2d(x, weight, padding=1), exact)
         np.testing.assert_array_equal(fastconv.conv2d(x.astype("float32"), weight, padding=1), fast)
