@@ -395,8 +395,8 @@ def choose_arithmetic(p, algorithm, precision, exact):
         return choose_direct(p)._replace(reason="asked for")
     if algorithm == "im2col":
         if math.prod(p.out_size):
-            # a named algorithm promises the same bits with weights packed before, in any layout, and
-            # to parts of a picture: the choice is that for a large one
+            # a named algorithm promises the same bits with weights packed before, in any layout,
+            # and to parts of a picture: the choice is that for a large one
             p = p._replace(packed=True, channels_contiguous=True, batch=1, out_size=LARGE)
         return with_tiles(p, Choice("im2col", "pointers", 0, "asked for"), precision, exact)
     return with_tiles(p, choose_auto(p, refusal, exact), precision, exact)
