@@ -5,6 +5,7 @@ import pytest
 
 import fastconv
 from fastconv import plan
+from fastconv._engine import dispatch
 
 
 def problem(**changes):
@@ -258,8 +259,10 @@ def test_explain_conv2d_follows_the_current_precision():
     shapes = (1, 64, 56, 56), (64, 64, 3, 3)
     with fastconv.precision("highest"):
         plan = fastconv.explain_conv2d(*shapes, padding=1)
-    assert (plan.algorithm, plan.precision) == ("im2col", "highest")
-    assert fastconv.explain_conv2d(*shapes, padding=1, precision="high").algorithm == "winograd"
+    assert (plan.algorithm, plan.form, plan.precision) == ("im2col", "pointers", "highest")
+    fast = "im2col" if dispatch.has_tiles() else "winograd"
+    high = fastconv.explain_conv2d(*shapes, padding=1, precision="high")
+    assert high.algorithm == fast and high.form != "pointers"
 
 
 SHOW = """
@@ -272,7 +275,8 @@ fastconv.conv_transpose1d(x[0, 0], np.ones((56, 3, 2), np.float32), stride=2)
 
 
 def test_verbose_shows_each_new_plan_once(fresh_python):
-    done = fresh_python("-c", SHOW, FASTCONV_VERBOSE="1", FASTCONV_PRECISION=None)
+    done = fresh_python("-c", SHOW, FASTCONV_VERBOSE="1", FASTCONV_PRECISION=None,
+                        FASTCONV_ISA=dispatch.vector_isa())
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == 2, lines
