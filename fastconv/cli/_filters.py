@@ -18,7 +18,7 @@ import numpy as np
 
 import fastconv
 from fastconv.cli._common import Column, CommandError, print_table, progress, require
-from fastconv.cli._measure import QUICK, Effort, max_error, race
+from fastconv.cli._measure import PAUSE, QUICK, Effort, max_error, race
 
 REAL = ("float32",)
 BOTH = ("float32", "uint8")
@@ -27,8 +27,8 @@ SHAPES = {"pictures": (4096, 4096), "stack": (256, 512, 512), "small": (64, 64)}
 QUICK_SHAPES = {"pictures": (512, 512), "stack": (32, 128, 128), "small": (64, 64)}
 # Idle threads spin for a while; a small picture is filtered without any.
 EFFORTS = {
-    "pictures": Effort(rounds=3, turn=0.1, pause=0.2),
-    "stack": Effort(rounds=3, turn=0.5, pause=0.2),
+    "pictures": Effort(rounds=3, turn=0.1, pause=PAUSE),
+    "stack": Effort(rounds=3, turn=0.5, pause=PAUSE),
     "small": Effort(rounds=6, turn=0.003, pause=0),
 }
 SIGNAL = ("convolve2d", "correlate2d")  # these stand in scipy.signal

@@ -28,9 +28,10 @@ class Effort(NamedTuple):
 
 
 # OpenBLAS's idle threads were seen to spin for 0.1 seconds: a 3x3 layer of 256 channels that takes
-# 5.3 ms took 9 to 14 ms when it came 0.04 seconds after a matmul, and 5.3 again after 0.2.
-THOROUGH = Effort(rounds=4, turn=0.03, pause=0.2)
-QUICK = Effort(rounds=2, turn=0.01, pause=0.2)
+# 5.0 ms took 12 to 15 ms when it came 0.04 seconds after a matmul, and 5.0 again after 0.1.
+PAUSE = 0.15
+THOROUGH = Effort(rounds=4, turn=0.03, pause=PAUSE)
+QUICK = Effort(rounds=2, turn=0.01, pause=PAUSE)
 
 
 # What each thread copies to learn the memory's speed: more than the caches hold.

@@ -20,10 +20,9 @@ from fastconv.cli._common import (
     progress,
     require,
 )
-from fastconv.cli._measure import Blas, Effort, blas_threads
+from fastconv.cli._measure import THOROUGH, Blas, blas_threads
 
-# Pauses are most of the demo's time: as long as idle threads were seen to spin, and a half more.
-EFFORT = Effort(rounds=3, turn=0.03, pause=0.15)
+EFFORT = THOROUGH._replace(rounds=3)  # pauses are most of the demo's time
 TOLERANCE = 1e-5  # what precision "high" promises, relative to max|y|
 SHEET, PAGE = "fastconv-demo.png", "index.html"
 
