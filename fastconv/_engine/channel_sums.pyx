@@ -282,7 +282,7 @@ cdef int run_frame(void *raw, char *workspace, int most) noexcept nogil:
     frame.walk.context = &frame.context
     frame.context.sums = <double *> workspace
     memset(totals, 0, 3 * frame.channels * sizeof(double))
-    code = walk_blocks(&frame.walk, frame.work, most)
+    code = walk_blocks(&frame.walk, frame.work, False, most)
     if code != threads.FC_OK:
         return code
     add_up(&frame.context, &frame.walk.cut, totals, counts)

@@ -19,6 +19,7 @@ cdef struct Frame:
     double work                   # for the decision about threads
     Py_ssize_t workspace_bytes    # per thread
     char *workspace
+    bint flush_denormals          # as the tape asks, that waits
     bint across                   # lanes hold lines, not elements of one line
     const fc_elementwise_kernels *kernels
     Arguments args

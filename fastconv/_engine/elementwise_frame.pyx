@@ -7,10 +7,12 @@
 
 from . cimport dispatch
 from .grid cimport walk_blocks
-from .program cimport perform
+from .program cimport Tape, listening, perform
 
 
 cdef void begin(Frame *frame, Py_ssize_t element) noexcept:
+    cdef Tape tape = listening()
+    frame.flush_denormals = tape is not None and tape.flush_denormals
     frame.kernels = dispatch.kernels(element == 8).elementwise
     frame.workspace_bytes = 0
 
@@ -19,7 +21,7 @@ cdef int run_frame(void *raw, char *workspace, int most) noexcept nogil:
     cdef Frame *frame = <Frame *> raw
     frame.walk.context = frame    # programs run copies, which lie elsewhere
     frame.workspace = workspace
-    return walk_blocks(&frame.walk, frame.work, most)
+    return walk_blocks(&frame.walk, frame.work, frame.flush_denormals, most)
 
 
 cdef Recorded carry_out(Frame *frame, tuple keep):

@@ -59,7 +59,7 @@ cdef void bring_contiguous_axis_in(Grid *grid, ptrdiff_t element) noexcept nogil
 cdef void cut_grid(Cut *cut, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t length) noexcept nogil
 cdef Place locate(const Cut *cut, Py_ssize_t block) noexcept nogil
 cdef int run_walk(Walk *walk, double work, int most) except -1 nogil
-cdef int walk_blocks(Walk *walk, double work, int most) noexcept nogil
+cdef int walk_blocks(Walk *walk, double work, bint flush_denormals, int most) noexcept nogil
 
 cdef bint lines_in_lanes(const Cut *cut, ptrdiff_t step, Py_ssize_t length,
                          ptrdiff_t element) noexcept nogil

@@ -199,13 +199,13 @@ cdef int walk_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
 
 cdef int run_walk(Walk *walk, double work, int most) except -1 nogil:
     """All blocks on at most so many threads; -1 with the exception set when a handler raised."""
-    return walk_blocks(walk, work, most)
+    return walk_blocks(walk, work, False, most)
 
 
-cdef int walk_blocks(Walk *walk, double work, int most) noexcept nogil:
+cdef int walk_blocks(Walk *walk, double work, bint flush_denormals, int most) noexcept nogil:
     """The same for callers that pass codes on."""
     return threads.run(walk_task, walk, ceil_div(walk.cut.blocks, walk.cut.blocks_per_task), work,
-                       False, most)
+                       flush_denormals, most)
 
 
 # --- Lines along a reduced axis ------------------------------------------------------------------

@@ -20,6 +20,7 @@ cdef class Tape:
     cdef readonly list arrays            # new ones that were asked for
     cdef Room room                       # for arrays of operations that wait
     cdef readonly bint failed
+    cdef bint flush_denormals            # in what is written down here
     cdef void *before                    # the tape that listened until this one came
 
     cdef Recorded record(self, fc_step run, const void *frame, size_t size, tuple keep)

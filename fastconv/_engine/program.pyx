@@ -111,10 +111,13 @@ cdef class Tape:
     room : Room, optional
         Write operations down without running them; new arrays lie in the room. Who wants their
         numbers runs the steps, in order.
+    flush_denormals : bool
+        Take denormal numbers for zeros where an operation's own arguments do not say.
     """
 
-    def __cinit__(self, Room room=None):
+    def __cinit__(self, Room room=None, bint flush_denormals=False):
         self.steps, self.arrays, self.room = [], [], room
+        self.flush_denormals = flush_denormals
 
     def __enter__(self):
         global fc_tape

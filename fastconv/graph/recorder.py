@@ -20,6 +20,7 @@ import numpy as np
 
 from fastconv._engine.ledger import Ledger
 from fastconv._engine.program import Recorded, Room, Tape
+from fastconv.config import get_precision
 
 from .plan import Called, Native, Place, Plan
 
@@ -133,7 +134,7 @@ class _Recorder:
         home = 0 if step.home is None else step.home[0]
         whole, known = slots[home], ledger.known()
         try:
-            with Tape(self.room) as tape:
+            with self._tape(self.room) as tape:
                 self.executor.run_step(step, slots, free=False)
             outputs = ledger.settle_outputs(slots, step.outputs, tape.arrays)
             done = outputs is not None and ledger.resolve(tape, before, outputs)
@@ -157,7 +158,7 @@ class _Recorder:
             self._run_waiting()
             self.ran = True
         before = [self.slots[slot] for slot in step.inputs]
-        with Tape() as tape:
+        with self._tape() as tape:
             self.executor.run_step(step, self.slots, free=False)
         if static or self.failed:
             return
@@ -168,6 +169,9 @@ class _Recorder:
             self._do(tape.steps)
         else:
             self._call(step, before, outputs)
+
+    def _tape(self, room: Room | None = None) -> Tape:
+        return Tape(room, flush_denormals=get_precision() != "highest")
 
     def _run_waiting(self) -> None:
         for recorded in self.waiting:

@@ -63,6 +63,24 @@ def network(rng):
     return Graph([x], [h, i, f], nodes)
 
 
+@pytest.mark.parametrize(("precision", "kept"), [("highest", True), ("high", False)])
+def test_denormals_are_kept_where_highest(precision, kept):
+    """They cost a hundred cycles each: beside numbers of any size they are zeros elsewhere."""
+    x, half, y = (value(name, (40,)) for name in ("x", "half", "y"))
+    nodes = [Node("Mul", [x, Value("w", constant=np.float32([0.5]))], [half]),
+             Node("Sigmoid", [half], [y])]
+    tiny = np.finfo(np.float32).tiny
+    numbers = np.float32([tiny, 4 * tiny, -180, -2, 300]).repeat(8)
+    with fastconv.precision(precision):
+        executor = Executor(Graph([x], [half, y], nodes))
+        for _ in range(3):
+            results = executor.run([numbers])
+            assert [array[:8].any() for array in results] == [kept, True]
+            assert results[1][16:24].any() == kept
+    np.testing.assert_array_equal(results[0][8:], numbers[8:] / 2)
+    np.testing.assert_array_equal(results[1][24:], fastconv.sigmoid(numbers[24:] / 2))
+
+
 def test_networks_run_without_python(rng, monkeypatch):
     executor = check(network(rng), [[random(rng, *SHAPE)] for _ in range(3)])
     monkeypatch.setattr(Operation, "__call__", lambda self, *_: pytest.fail(self.node.op))
