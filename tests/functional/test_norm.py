@@ -9,7 +9,7 @@ import pytest
 
 from fastconv import reference
 from fastconv._engine import dispatch, threads
-from fastconv.functional import norm
+from fastconv.functional import activation, norm
 
 WIDER = {np.float32: np.float64, np.float64: np.longdouble}
 
@@ -195,6 +195,19 @@ def test_same_bits_in_any_memory_and_layout(function, dtype):
     flat = x.reshape(2, 19, -1)
     assert same_bits(function(flat, layout="NCW").reshape(x.shape), plain)
     assert same_bits(function(x[:, :, None], layout="NCDHW")[:, :, 0], plain)
+
+
+@pytest.mark.every_isa
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [2, 3, 10, 16, 31, 32, 33])
+@pytest.mark.parametrize("pixels", [1, 31, 32, 101, 3001])
+def test_few_channels_last_give_the_bits_of_planes(rng, channels, pixels, dtype):
+    x = rng.standard_normal((1, pixels, channels)).astype(dtype)
+    tables = statistics(rng, channels, dtype)
+    for function in (lambda x, layout: norm.batch_norm(x, *tables, layout=layout),
+                     lambda x, layout: activation.prelu(x, tables[2], layout=layout)):
+        y = function(x, "NWC")
+        assert same_bits(channels_first(y), function(channels_first(x), "NCW"))
 
 
 @pytest.mark.parametrize("function", BOTH)

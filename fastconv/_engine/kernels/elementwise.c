@@ -105,7 +105,7 @@ static void map_activation(const fc_map_args *a) {
     }
 }
 
-static void map(const fc_map_args *a) {
+static void map_blocks(const fc_map_args *a) {
     static const fc_epilogue none = {.activation = FC_ACT_NONE}, relu = {.activation = FC_ACT_RELU};
     const fc_epilogue e = {.activation = a->activation, .alpha = a->alpha, .beta = a->beta};
     const ptrdiff_t element = sizeof(real);
@@ -119,6 +119,48 @@ static void map(const fc_map_args *a) {
     else if (!affine && sloped && a->activation == FC_ACT_NONE)
         map_rows((map_kind){0, 1, 0}, a, &none);
     else map_rows((map_kind){affine, sloped, 0}, a, &e);
+}
+
+enum { FEW_CHANNELS = 32 };
+typedef real repeated[FC_LANES * FEW_CHANNELS];
+
+/* Whether rows of a few channels each follow each other in memory, enough to join FC_LANES of them. */
+FC_INLINE int joins_rows(const fc_map_args *a) {
+    const ptrdiff_t element = sizeof(real), row = a->cols * element;
+    return a->cols <= FEW_CHANNELS && a->rows >= 2 * FC_LANES && a->channel_col == element &&
+           a->channel_row == 0 && a->x_col == element && a->out_col == element &&
+           a->x_row == row && a->out_row == row;
+}
+
+FC_INLINE const char *repeat(const char *table, ptrdiff_t channels, repeated values) {
+    if (!table) return NULL;
+    for (int r = 0; r < FC_LANES; r++)
+        for (ptrdiff_t c = 0; c < channels; c++)
+            values[r * channels + c] = ((const real *)table)[c];
+    return (const char *)values;
+}
+
+/* Joined, rows are whole vectors, however many channels there are. */
+static void map(const fc_map_args *a) {
+    if (!joins_rows(a)) {
+        map_blocks(a);
+        return;
+    }
+    repeated center, scale, shift, slope;
+    fc_map_args joined = *a, rest = *a;
+    joined.center = repeat(a->center, a->cols, center);
+    joined.scale = repeat(a->scale, a->cols, scale);
+    joined.shift = repeat(a->shift, a->cols, shift);
+    joined.slope = repeat(a->slope, a->cols, slope);
+    joined.rows /= FC_LANES;
+    joined.cols *= FC_LANES;
+    joined.x_row *= FC_LANES;
+    joined.out_row *= FC_LANES;
+    map_blocks(&joined);
+    rest.x += joined.rows * joined.x_row;
+    rest.out += joined.rows * joined.out_row;
+    rest.rows %= FC_LANES;
+    map_blocks(&rest);
 }
 
 /* One vector of an operand, which may be the same element in all lanes. */
