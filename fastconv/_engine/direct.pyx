@@ -42,6 +42,9 @@ cdef index MANY_TILES = 4
 
 # ---------------------------------------------------------------- planes: planning
 
+cdef enum:
+    DIGITS = 7
+
 cdef struct Planes:
     fc_conv conv
     const fc_direct_kernels *kernels
@@ -61,6 +64,8 @@ cdef struct Planes:
     index slots, slot, row_pitch, plane_pitch
     index sum_row, sum_channel, sums_at, workspace
     index items, items_per_task
+    # Column blocks, row blocks, combs, slices, blocks of tiles, groups, images: an item's digits.
+    index radix[DIGITS]
 
 
 cdef inline ptrdiff_t *tap_table(const Planes *b) noexcept nogil:
@@ -168,6 +173,8 @@ cdef void plan_blocks(Planes *b) noexcept nogil:
         else:
             break
     b.items_per_task = max(1, b.items // TASKS)
+    b.radix = [b.column_blocks, b.row_blocks, b.spacing, c.out_size[0],
+               ceil_div(b.tiles, b.tiles_per_item), c.groups, c.batch]
 
 
 cdef bint reads_in_place(const Planes *b, const fc_view *x) noexcept nogil:
@@ -282,6 +289,7 @@ cdef struct Block:
     const Planes *b
     const fc_call *call
     char *workspace
+    index at[DIGITS]
     index image, group, first_tile, last_tile, depth
     index row, rows          # first output row; rows, `spacing` apart
     index column, columns
@@ -435,27 +443,41 @@ cdef struct PlanesRun:
     const fc_call *call
 
 
-cdef bint locate(Block *t, index item) noexcept nogil:
+cdef void find_item(Block *t, index item) noexcept nogil:
+    """An item by number."""
+    cdef int digit
+    for digit in range(DIGITS):
+        t.at[digit] = item % t.b.radix[digit]
+        item //= t.b.radix[digit]
+
+
+cdef void next_item(Block *t) noexcept nogil:
+    """The item behind: carried on, because divisions cost more than a short row's sums."""
+    cdef int digit
+    for digit in range(DIGITS):
+        t.at[digit] += 1
+        if t.at[digit] < t.b.radix[digit]:
+            return
+        t.at[digit] = 0
+
+
+cdef bint locate(Block *t) noexcept nogil:
     """The item's block of the result; False if it holds no row (combs differ by one)."""
     cdef const Planes *b = t.b
     cdef const fc_conv *c = &b.conv
-    cdef index tile_blocks = ceil_div(b.tiles, b.tiles_per_item), comb
-    t.column = item % b.column_blocks * b.columns
-    item //= b.column_blocks
+    cdef index comb = t.at[2], comb_rows = c.out_size[1]
+    if b.spacing > 1:
+        comb_rows = ceil_div(comb_rows - comb, b.spacing)
+    t.column = t.at[0] * b.columns
     t.columns = min(b.columns, c.out_size[2] - t.column)
-    t.row = item % b.row_blocks * b.rows
-    item //= b.row_blocks
-    comb = item % b.spacing
-    item //= b.spacing
-    t.rows = min(b.rows, ceil_div(c.out_size[1] - comb, b.spacing) - t.row)
+    t.row = t.at[1] * b.rows
+    t.rows = min(b.rows, comb_rows - t.row)
     t.row = comb + t.row * b.spacing
-    t.depth = item % c.out_size[0]
-    item //= c.out_size[0]
-    t.first_tile = item % tile_blocks * b.tiles_per_item
+    t.depth = t.at[3]
+    t.first_tile = t.at[4] * b.tiles_per_item
     t.last_tile = min(t.first_tile + b.tiles_per_item, b.tiles)
-    item //= tile_blocks
-    t.group = item % c.groups
-    t.image = item // c.groups
+    t.group = t.at[5]
+    t.image = t.at[6]
     return t.rows > 0
 
 
@@ -466,10 +488,12 @@ cdef int planes_task(void *context, index task, int thread) noexcept nogil:
     t.b = r.b
     t.call = r.call
     t.workspace = r.call.workspace + thread * r.b.workspace
+    find_item(&t, task * r.b.items_per_task)
     for item in range(task * r.b.items_per_task,
                       min((task + 1) * r.b.items_per_task, r.b.items)):
-        if locate(&t, item):
+        if locate(&t):
             run_block(&t)
+        next_item(&t)
     return threads.FC_OK
 
 

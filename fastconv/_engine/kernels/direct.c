@@ -222,7 +222,7 @@ FC_INLINE void steps_tile(const int channels, const int vectors, const fc_planes
 
 /* One line a kind of tile: output channels and rows, or output channels of one row. */
 #define PLANES_KINDS(X, v) X(1, 4, v) X(2, 3, v) X(3, 2, v)
-#define STEPS_KINDS(X, v) X(4, v) X(5, v) X(6, v)
+#define STEPS_KINDS(X, v) X(1, v) X(4, v) X(5, v) X(6, v)
 #if FC_VECTOR_BYTES == 64
 #define PLANES_TILES(X) PLANES_KINDS(X, 1) PLANES_KINDS(X, 2) PLANES_KINDS(X, 3) PLANES_KINDS(X, 4)
 #define STEPS_TILES(X) STEPS_KINDS(X, 1) STEPS_KINDS(X, 2) STEPS_KINDS(X, 3) STEPS_KINDS(X, 4)
@@ -245,23 +245,28 @@ STEPS_TILES(DEFINE_STEPS)
 
 #define ENTER_PLANES(channels, rows, vectors) [channels][vectors] = planes_##channels##x##vectors,
 #define ENTER_STEPS(channels, vectors) [channels][vectors] = steps_##channels##x##vectors,
-static const planes_function planes_tiles[FC_PLANES_CHANNELS + 1][PLANES_VECTORS + 1] = {
-    PLANES_TILES(ENTER_PLANES) STEPS_TILES(ENTER_STEPS)};
+typedef planes_function tiles_by_size[FC_PLANES_CHANNELS + 1][PLANES_VECTORS + 1];
+static const tiles_by_size planes_tiles = {PLANES_TILES(ENTER_PLANES)};
+static const tiles_by_size steps_tiles = {STEPS_TILES(ENTER_STEPS)};
 
 static void planes(const fc_planes_args *p) {
-    const planes_function *tiles = planes_tiles[p->channels];
-    const ptrdiff_t rows = planes_rows[p->channels], vectors = ceil_div(p->columns, FC_LANES);
-    const ptrdiff_t count = ceil_div(vectors, PLANES_VECTORS); /* tiles of a row, as even as can be */
+    const int one_row = planes_rows[p->channels] == 1 || (p->channels == 1 && p->rows == 1);
+    const planes_function *tiles = (one_row ? steps_tiles : planes_tiles)[p->channels];
+    const ptrdiff_t rows = one_row ? 1 : planes_rows[p->channels];
+    const ptrdiff_t vectors = ceil_div(p->columns, FC_LANES);
+    /* Tiles of a row, as even as can be: the last `wider` ones have a vector more. */
+    const ptrdiff_t count = ceil_div(vectors, PLANES_VECTORS);
+    const ptrdiff_t least = count ? vectors / count : 0, wider = vectors - least * count;
     if (p->columns <= FC_LANES) {
-        cover_narrow(p, tiles, (place){0});
+        cover_narrow(p, tiles, (place){.down = rows});
         return;
     }
     for (place at = {.across = FC_LANES}; at.row < p->rows; at.row += rows) {
-        for (ptrdiff_t first = 0, tile = 1; tile <= count; tile++) {
-            const ptrdiff_t end = tile * vectors / count;
-            at.column = first * FC_LANES;
-            tiles[end - first](p, &at);
-            first = end;
+        at.column = 0;
+        for (ptrdiff_t left = count; left > 0; left--) {
+            const ptrdiff_t wide = least + (left <= wider);
+            tiles[wide](p, &at);
+            at.column += wide * FC_LANES;
         }
     }
 }

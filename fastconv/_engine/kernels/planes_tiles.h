@@ -26,10 +26,9 @@ typedef void (*planes_function)(const fc_planes_args *, const place *);
 
 FC_INLINE ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 
-/* A block whose rows are one vector: tiles[v] takes v vectors, below each other. */
+/* A block whose rows are one vector: tiles[v] takes v vectors, at.down rows below each other. */
 FC_INLINE void cover_narrow(const fc_planes_args *p, const planes_function *tiles, place at) {
     at.across = 0;
-    at.down = planes_rows[p->channels];
     for (; at.row < p->rows; at.row += PLANES_VECTORS * at.down) {
         const ptrdiff_t vectors = ceil_div(p->rows - at.row, at.down);
         tiles[vectors < PLANES_VECTORS ? vectors : PLANES_VECTORS](p, &at);
