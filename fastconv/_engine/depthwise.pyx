@@ -47,7 +47,7 @@ cdef struct Depthwise:
     index task_rows, row_blocks       # output rows of a task
     bint in_place                     # the kernel writes the result; else sums go through finish
     index sum_pixel
-    index zeros_at, bias_at, windows_at, sums_at, workspace
+    index zeros_at, bias_at, rows_at, windows_at, sums_at, workspace
 
 
 cdef Prepared plan_depthwise(const fc_conv *conv, const fc_view *x, const fc_view *out,
@@ -70,7 +70,8 @@ cdef Prepared plan_depthwise(const fc_conv *conv, const fc_view *x, const fc_vie
     plan_tasks(b)
     b.zeros_at = 0
     b.bias_at = b.padded * element
-    b.windows_at = 2 * b.padded * element
+    b.rows_at = 2 * b.padded * element
+    b.windows_at = b.rows_at + round_up(b.rows * sizeof(char *), 64)
     b.sums_at = b.windows_at + round_up(max(1, taps) * sizeof(fc_window_row), 64)
     b.workspace = b.sums_at
     if not b.in_place:
@@ -165,20 +166,27 @@ cdef struct Row:
     const Depthwise *b
     const fc_call *call
     char *workspace
+    const char **kernel_rows         # of the input
     index image, depth, row
+    index joined                     # pixels that one pixel of the windows aimed at stands for
 
 
-cdef const char *kernel_row(const Row *t, index y) noexcept nogil:
-    """Where the input row under kernel row y begins; NULL outside the input."""
-    cdef const fc_conv *c = &t.b.conv
-    cdef index depth = t.depth * c.stride[0] - c.pad[0] + y // c.kernel[1] * c.dilation[0]
-    cdef index row = t.row * c.stride[1] - c.pad[1] + y % c.kernel[1] * c.dilation[1]
-    if not (0 <= depth < c.in_size[0] and 0 <= row < c.in_size[1]):
-        return NULL
-    return address(&t.call.x, t.image, 0, depth, row, 0)
+cdef void find_kernel_rows(const Row *t) noexcept nogil:
+    """Where the input row under each kernel row begins; NULL outside the input."""
+    cdef const Depthwise *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index y, plane, at = 0, depth, row
+    for plane in range(b.rows and c.kernel[0]):
+        depth = t.depth * c.stride[0] - c.pad[0] + plane * c.dilation[0]
+        for y in range(c.kernel[1]):
+            row = t.row * c.stride[1] - c.pad[1] + y * c.dilation[1]
+            t.kernel_rows[at] = NULL
+            if 0 <= depth < c.in_size[0] and 0 <= row < c.in_size[1]:
+                t.kernel_rows[at] = address(&t.call.x, t.image, 0, depth, row, 0)
+            at += 1
 
 
-cdef void aim_inside(const Row *t, fc_depthwise_args *d, fc_window_row *window,
+cdef void aim_inside(Row *t, fc_depthwise_args *d, fc_window_row *window,
                      index column) noexcept nogil:
     """Windows of the inner columns from this one on: one entry a kernel row."""
     cdef const Depthwise *b = t.b
@@ -186,8 +194,9 @@ cdef void aim_inside(const Row *t, fc_depthwise_args *d, fc_window_row *window,
     cdef index y, pixel = t.call.x.space[2], left = b.inner_end - column
     cdef index joined = min(b.joined, left)
     cdef const char *x
+    t.joined = joined
     for y in range(b.rows):
-        x = kernel_row(t, y)
+        x = t.kernel_rows[y]
         if x == NULL:
             window[y].x = t.workspace + b.zeros_at
             window[y].pixel = window[y].tap = 0
@@ -198,19 +207,20 @@ cdef void aim_inside(const Row *t, fc_depthwise_args *d, fc_window_row *window,
     d.rows = b.rows
     d.taps = c.kernel[2]
     d.chain_rows = b.chain_rows
-    d.pixels = left // joined
+    d.pixels = left // joined if joined > 1 else left
     d.channels = joined * c.out_channels
 
 
-cdef void aim_at_edge(const Row *t, fc_depthwise_args *d, fc_window_row *window,
+cdef void aim_at_edge(Row *t, fc_depthwise_args *d, fc_window_row *window,
                       index column) noexcept nogil:
     """The window of one column at an edge: one entry a tap."""
     cdef const Depthwise *b = t.b
     cdef const fc_conv *c = &b.conv
     cdef index y, tap, at
     cdef const char *x
+    t.joined = 1
     for y in range(b.rows):
-        x = kernel_row(t, y)
+        x = t.kernel_rows[y]
         for tap in range(c.kernel[2]):
             at = column * c.stride[2] - c.pad[2] + tap * c.dilation[2]
             window.x = t.workspace + b.zeros_at
@@ -254,20 +264,19 @@ cdef void aim_result(const Row *t, fc_depthwise_args *d, index column) noexcept 
     cdef const Depthwise *b = t.b
     cdef const fc_view *out = &t.call.out
     cdef const fc_view *residual = &t.call.residual
-    cdef index joined = d.channels // b.conv.out_channels
     d.out.residual = NULL
     if not b.in_place:
         d.out.out = t.workspace + b.sums_at + column * b.sum_pixel
-        d.out.out_pixel = joined * b.sum_pixel
+        d.out.out_pixel = t.joined * b.sum_pixel
         return
     d.out.out = address(out, t.image, 0, t.depth, t.row, column)
-    d.out.out_pixel = joined * out.space[2]
+    d.out.out_pixel = t.joined * out.space[2]
     if residual.data != NULL:
         d.out.residual = address(residual, t.image, 0, t.depth, t.row, column)
-        d.out.residual_pixel = joined * residual.space[2]
+        d.out.residual_pixel = t.joined * residual.space[2]
 
 
-cdef void run_row(const Row *t) noexcept nogil:
+cdef void run_row(Row *t) noexcept nogil:
     cdef const Depthwise *b = t.b
     cdef const fc_conv *c = &b.conv
     cdef fc_window_row *window = <fc_window_row *> (t.workspace + b.windows_at)
@@ -281,6 +290,7 @@ cdef void run_row(const Row *t) noexcept nogil:
         d.out.epilogue.activation = FC_ACT_NONE
     elif t.call.bias != NULL:
         d.out.epilogue.bias = t.workspace + b.bias_at
+    find_kernel_rows(t)
     while column < c.out_size[2]:
         if b.inner <= column < b.inner_end:
             aim_inside(t, &d, window, column)
@@ -288,7 +298,7 @@ cdef void run_row(const Row *t) noexcept nogil:
             aim_at_edge(t, &d, window, column)
         aim_result(t, &d, column)
         b.kernels.direct.depthwise(&d)
-        column += d.pixels * (d.channels // c.out_channels)
+        column += d.pixels * t.joined
     if not b.in_place:
         finish_row(t, t.workspace + b.sums_at)
 
@@ -306,6 +316,7 @@ cdef int depthwise_task(void *context, index task, int thread) noexcept nogil:
     t.b = b
     t.call = r.call
     t.workspace = r.call.workspace + thread * b.workspace
+    t.kernel_rows = <const char **> (t.workspace + b.rows_at)
     task //= b.row_blocks
     t.depth = task % b.conv.out_size[0]
     t.image = task // b.conv.out_size[0]
