@@ -31,6 +31,9 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fc_planes_args:
         int channels
         int load_sums
+        int begun
+        int broken_off
+        char *part
         int finish
         ptrdiff_t rows
         ptrdiff_t columns

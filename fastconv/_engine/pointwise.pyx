@@ -9,8 +9,9 @@ strip of the input stays in the cache and the weights stream by:
 Vectors of x are read where they lie and results stored where they belong: nothing is copied or
 transposed, except where all planes would fall into the same sets of the cache. A sum is made of
 chains of 512 multiply-adds in the order of the channels, added in order, as in implicit GEMM: both
-give the same bits. Weights are packed for layers, which read them often; a single call reads them
-where they lie.
+give the same bits. Of a long strip a chain is made in parts, each of which goes on from the sums
+that the one before left. Weights are packed for layers, which read them often; a single call reads
+them where they lie.
 """
 
 from . cimport threads
@@ -27,6 +28,10 @@ cdef index SUMS_BYTES = 128 << 10
 # is copied first where at least so many output channels read the copy.
 cdef index SAME_SETS = 4096
 cdef index WORTH_A_COPY = 64
+# A strip of more than so many bytes is read in parts, which a first-level cache keeps while all output
+# channels take them.
+cdef index WHOLE_BYTES = 64 << 10
+cdef index PART_BYTES = 16 << 10
 # Work is cut into up to this many tasks of at least this many operations.
 cdef index TASKS = 64
 cdef double TASK_OPERATIONS = 2e6
@@ -43,8 +48,9 @@ cdef struct Pointwise:
     index size[3]                    # slices, rows, pixels of a line; joined axes are in the last
     index vectors, strips            # of a line
     bint copied
+    index part                       # input channels that all of an item's tiles take in turn
     index copy_pitch, sum_pitch      # bytes of one channel's strip
-    index sums_at, workspace
+    index parts_at, sums_at, workspace
     index items, items_per_task
 
 
@@ -105,7 +111,12 @@ cdef Prepared plan_pointwise(const fc_conv *conv, const fc_view *x, const fc_vie
     # behind a strip the vector that its copy may write too much
     b.copy_pitch = b.sum_pitch + b.kernels.lanes * b.element
     if b.copied:
-        b.sums_at = round_up(min(b.group_in, CHAIN) * b.copy_pitch, 64)
+        b.parts_at = round_up(min(b.group_in, CHAIN) * b.copy_pitch, 64)
+    b.sums_at = b.parts_at
+    b.part = CHAIN
+    if b.tiles_per_item > 1 and b.group_in * b.sum_pitch > WHOLE_BYTES:
+        b.part = PART_BYTES // b.sum_pitch
+        b.sums_at += b.tiles_per_item * FC_PLANES_CHANNELS * b.sum_pitch
     b.workspace = b.sums_at
     if b.group_in > CHAIN:
         b.workspace += b.tiles_per_item * FC_PLANES_CHANNELS * b.sum_pitch
@@ -171,12 +182,12 @@ cdef void copy_strip(const Strip *t, fc_planes_args *p) noexcept nogil:
     p.x_plane = t.b.copy_pitch
 
 
-cdef void add_chain(const Strip *t, fc_planes_args *p, index first) noexcept nogil:
-    """The chain from input channel `first` on, of every output element of the strip."""
+cdef void add_planes(const Strip *t, fc_planes_args *p, index first) noexcept nogil:
+    """Input channels from `first` on, of a chain of every output element of the strip."""
     cdef const Pointwise *b = t.b
     cdef const fc_view *out = &t.call.out
     cdef const fc_view *residual = &t.call.residual
-    cdef index tile, start, channel
+    cdef index tile, start, channel, at
     for tile in range(t.first_tile, t.last_tile):
         start = tile_start(tile, b.group_out)
         channel = t.group * b.group_out + start
@@ -187,13 +198,30 @@ cdef void add_chain(const Strip *t, fc_planes_args *p, index first) noexcept nog
         else:
             p.w = t.call.weight + (channel * b.group_in + first) * b.element
             p.w_plane, p.w_channel = b.element, b.group_in * b.element
-        p.sums = t.workspace + b.sums_at \
-            + (start - tile_start(t.first_tile, b.group_out)) * b.sum_pitch
+        at = (start - tile_start(t.first_tile, b.group_out)) * b.sum_pitch
+        p.part = t.workspace + b.parts_at + at
+        p.sums = t.workspace + b.sums_at + at
         p.epilogue = epilogue_of(&b.conv, t.call.bias, channel * b.element)
         p.out = address(t, out, channel)
         if residual.data != NULL:
             p.residual = address(t, residual, channel)
         b.kernels.pointwise(p)
+
+
+cdef void add_chain(const Strip *t, fc_planes_args *p, index first) noexcept nogil:
+    """The chain from input channel `first` on, part by part."""
+    cdef index left = p.planes
+    p.begun = False
+    while True:
+        p.planes = min(left, t.b.part)
+        p.broken_off = left > p.planes
+        add_planes(t, p, first)
+        left -= p.planes
+        if left <= 0:
+            return
+        first += p.planes
+        p.x += p.planes * p.x_plane
+        p.begun = True
 
 
 cdef void run_strip(const Strip *t) noexcept nogil:

@@ -64,6 +64,26 @@ def test_threads_change_no_bit_of_a_transposed_convolution(threads, rng):
 
 
 @pytest.mark.every_isa
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [256, 257, 515, 1100])
+@pytest.mark.parametrize("pixels", [(7, 9), (5, 64)])
+def test_chains_in_parts_have_the_bits_of_whole_ones(channels, pixels, dtype, rng):
+    """A 1x1 convolution of planes breaks its chains off where a strip is long."""
+    x, weight = normal(rng, (2, channels, *pixels), dtype), normal(rng, (41, channels, 1, 1), dtype)
+    given = {"bias": normal(rng, 41, dtype), "residual": normal(rng, (2, 41, *pixels), dtype),
+             "activation": "relu"}
+    plan = fastconv.explain_conv2d(x.shape, weight.shape, dtype=dtype, algorithm="direct")
+    assert plan.form == "pointwise"
+    wanted = fastconv.conv2d(x, weight, algorithm="im2col", **given)
+    y = fastconv.conv2d(x, weight, algorithm="direct", **given)
+    np.testing.assert_array_equal(y, wanted)
+    layer = fastconv.nn.Conv2d(channels, 41, 1, algorithm="direct", dtype=dtype).eval()
+    layer.weight = weight
+    plain = fastconv.conv2d(x, weight, layer.bias, algorithm="im2col")
+    np.testing.assert_array_equal(layer(x), plain)
+
+
+@pytest.mark.every_isa
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("algorithm", ["direct", "im2col"])
 @pytest.mark.parametrize(

@@ -62,6 +62,9 @@ typedef struct {
     ptrdiff_t out_channel, out_row, out_pixel;
     const char *residual; /* NULL without residual */
     ptrdiff_t residual_channel, residual_row, residual_pixel;
+    /* pointwise() only */
+    int begun, broken_off;
+    char *part;
     /* in_place() only */
     ptrdiff_t top, left, x_rows, x_columns;
 } fc_planes_args;
@@ -73,7 +76,9 @@ typedef struct {
  * is not touched. Windows outside on the right belong to the last vector of the block's columns. */
 
 /* pointwise: the same for one row and one tap (rows = kernel_rows = taps = 1, tap[0] = 0) of at most
- * planes_vectors * lanes columns. Reads nothing beyond them. */
+ * planes_vectors * lanes columns. Reads nothing beyond them. A chain may be made in several calls:
+ * one that is broken off leaves it in `part`, as many vectors as the tile's, and the next one, begun,
+ * goes on from there. */
 
 /* One kernel row of a depthwise window: where its first tap lies for the first output pixel, and
  * how far apart the windows of neighbouring pixels and neighbouring taps are. A row outside the

@@ -17,7 +17,13 @@ FC_INLINE void pointwise_tile(const int channels, const int vectors, const int m
     const place at = {.across = FC_LANES};
     const lane_mask mask = lanes_between(0, p->columns - (vectors - 1) * FC_LANES);
     planes_sums sum;
-    clear_tile(channels, 1, vectors, sum);
+    vec *part = (vec *)p->part;
+    if (p->begun) {
+        FC_UNROLL for (int i = 0; i < channels * vectors; i++)
+            sum[i / vectors][0][i % vectors] = part[i];
+    } else {
+        clear_tile(channels, 1, vectors, sum);
+    }
     const char *x = p->x;
     const char *w = p->w;
     const ptrdiff_t next = p->w_channel;
@@ -32,6 +38,11 @@ FC_INLINE void pointwise_tile(const int channels, const int vectors, const int m
             FC_IN_REGISTER(weight);
             FC_UNROLL for (int v = 0; v < vectors; v++) sum[k][0][v] += value[v] * weight;
         }
+    }
+    if (p->broken_off) {
+        FC_UNROLL for (int i = 0; i < channels * vectors; i++)
+            part[i] = sum[i / vectors][0][i % vectors];
+        return;
     }
     if (p->load_sums || !p->finish) keep_tile(channels, 1, vectors, p, sum, &at);
     if (p->finish) leave_tile(channels, 1, vectors, 1, p, sum, &at);
