@@ -16,7 +16,7 @@ change a bit. Padding is multiplied like any other zero.
 from libc.string cimport memset
 
 from . cimport threads
-from .arithmetic cimport ceil_div, clamp, gcd, index, round_up
+from .arithmetic cimport ceil_div, clamp, count_on, digits_of, gcd, index, round_up
 from .direct_kernels cimport fc_direct_kernels, fc_interleave_args
 from .direct_kernels cimport fc_planes_args, fc_split_args
 from .dispatch cimport kernels
@@ -65,7 +65,7 @@ cdef struct Planes:
     index sum_row, sum_channel, sums_at, workspace
     index items, items_per_task
     # Column blocks, row blocks, combs, slices, blocks of tiles, groups, images: an item's digits.
-    index radix[DIGITS]
+    index extents[DIGITS]
 
 
 cdef inline ptrdiff_t *tap_table(const Planes *b) noexcept nogil:
@@ -173,8 +173,8 @@ cdef void plan_blocks(Planes *b) noexcept nogil:
         else:
             break
     b.items_per_task = max(1, b.items // TASKS)
-    b.radix = [b.column_blocks, b.row_blocks, b.spacing, c.out_size[0],
-               ceil_div(b.tiles, b.tiles_per_item), c.groups, c.batch]
+    b.extents = [b.column_blocks, b.row_blocks, b.spacing, c.out_size[0],
+                 ceil_div(b.tiles, b.tiles_per_item), c.groups, c.batch]
 
 
 cdef bint reads_in_place(const Planes *b, const fc_view *x) noexcept nogil:
@@ -289,7 +289,7 @@ cdef struct Block:
     const Planes *b
     const fc_call *call
     char *workspace
-    index at[DIGITS]
+    index at[DIGITS]         # the item's digits
     index image, group, first_tile, last_tile, depth
     index row, rows          # first output row; rows, `spacing` apart
     index column, columns
@@ -443,24 +443,6 @@ cdef struct PlanesRun:
     const fc_call *call
 
 
-cdef void find_item(Block *t, index item) noexcept nogil:
-    """An item by number."""
-    cdef int digit
-    for digit in range(DIGITS):
-        t.at[digit] = item % t.b.radix[digit]
-        item //= t.b.radix[digit]
-
-
-cdef void next_item(Block *t) noexcept nogil:
-    """The item behind: carried on, because divisions cost more than a short row's sums."""
-    cdef int digit
-    for digit in range(DIGITS):
-        t.at[digit] += 1
-        if t.at[digit] < t.b.radix[digit]:
-            return
-        t.at[digit] = 0
-
-
 cdef bint locate(Block *t) noexcept nogil:
     """The item's block of the result; False if it holds no row (combs differ by one)."""
     cdef const Planes *b = t.b
@@ -488,12 +470,12 @@ cdef int planes_task(void *context, index task, int thread) noexcept nogil:
     t.b = r.b
     t.call = r.call
     t.workspace = r.call.workspace + thread * r.b.workspace
-    find_item(&t, task * r.b.items_per_task)
+    digits_of(task * r.b.items_per_task, r.b.extents, DIGITS, t.at)
     for item in range(task * r.b.items_per_task,
                       min((task + 1) * r.b.items_per_task, r.b.items)):
         if locate(&t):
             run_block(&t)
-        next_item(&t)
+        count_on(r.b.extents, DIGITS, t.at)
     return threads.FC_OK
 
 

@@ -14,7 +14,7 @@ Bands are independent and each is computed in one piece, so no bit depends on th
 """
 
 from . cimport threads
-from .arithmetic cimport ceil_div, index
+from .arithmetic cimport ceil_div, count_on, digits_of, index
 from .dispatch cimport kernels
 from .kernels cimport fc_kernels
 from .op cimport Prepared, fc_call, fc_view, new_blocking
@@ -293,20 +293,12 @@ cdef char *element_of(const fc_view *view, index batch, index channel, index dep
 cdef int pool_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
     cdef const Call *call = <const Call *> context
     cdef const Blocking *b = call.b
-    cdef index first = task * b.bands_per_task, rest = first, band
+    cdef index first = task * b.bands_per_task, band
     cdef index digit[DIGITS]
-    cdef int place
-    for place in range(DIGITS):
-        digit[place] = rest % b.extents[place]
-        rest //= b.extents[place]
+    digits_of(first, b.extents, DIGITS, digit)
     for band in range(first, min(first + b.bands_per_task, b.bands)):
         one_band(call, digit)
-        place = 0
-        digit[0] += 1
-        while place < DIGITS - 1 and digit[place] == b.extents[place]:
-            digit[place] = 0
-            place += 1
-            digit[place] += 1
+        count_on(b.extents, DIGITS, digit)
     return threads.FC_OK
 
 
