@@ -71,7 +71,8 @@ cdef Prepared plan_depthwise(const fc_conv *conv, const fc_view *x, const fc_vie
     b.zeros_at = 0
     b.bias_at = b.padded * element
     b.rows_at = 2 * b.padded * element
-    b.windows_at = b.rows_at + round_up(b.rows * sizeof(char *), 64)
+    b.windows_at = b.rows_at \
+        + round_up(conv.kernel[0] * conv.kernel[1] * sizeof(char *), 64)
     b.sums_at = b.windows_at + round_up(max(1, taps) * sizeof(fc_window_row), 64)
     b.workspace = b.sums_at
     if not b.in_place:
@@ -173,10 +174,9 @@ cdef struct Row:
 
 cdef void find_kernel_rows(const Row *t) noexcept nogil:
     """Where the input row under each kernel row begins; NULL outside the input."""
-    cdef const Depthwise *b = t.b
-    cdef const fc_conv *c = &b.conv
+    cdef const fc_conv *c = &t.b.conv
     cdef index y, plane, at = 0, depth, row
-    for plane in range(b.rows and c.kernel[0]):
+    for plane in range(c.kernel[0]):
         depth = t.depth * c.stride[0] - c.pad[0] + plane * c.dilation[0]
         for y in range(c.kernel[1]):
             row = t.row * c.stride[1] - c.pad[1] + y * c.dilation[1]

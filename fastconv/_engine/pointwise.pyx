@@ -29,9 +29,10 @@ cdef index SUMS_BYTES = 128 << 10
 cdef index SAME_SETS = 4096
 cdef index WORTH_A_COPY = 64
 # A strip of more than so many bytes is read in parts, which a first-level cache keeps while all output
-# channels take them.
+# channels take them. The sums that a part leaves must fit beside them in the second level.
 cdef index WHOLE_BYTES = 64 << 10
 cdef index PART_BYTES = 16 << 10
+cdef index LEFT_BYTES = 512 << 10
 # Work is cut into up to this many tasks of at least this many operations.
 cdef index TASKS = 64
 cdef double TASK_OPERATIONS = 2e6
@@ -99,6 +100,7 @@ cdef Prepared plan_pointwise(const fc_conv *conv, const fc_view *x, const fc_vie
                              const fc_view *residual, bint packed):
     cdef Prepared op = Prepared.__new__(Prepared)
     cdef Pointwise *b = <Pointwise *> new_blocking(op, sizeof(Pointwise))
+    cdef index sums                  # bytes of an item's
     b.conv = conv[0]
     b.kernels = kernels(conv.type).direct
     b.element = 8 if conv.type else 4
@@ -114,12 +116,13 @@ cdef Prepared plan_pointwise(const fc_conv *conv, const fc_view *x, const fc_vie
         b.parts_at = round_up(min(b.group_in, CHAIN) * b.copy_pitch, 64)
     b.sums_at = b.parts_at
     b.part = CHAIN
-    if b.tiles_per_item > 1 and b.group_in * b.sum_pitch > WHOLE_BYTES:
+    sums = b.tiles_per_item * FC_PLANES_CHANNELS * b.sum_pitch
+    if b.tiles_per_item > 1 and b.group_in * b.sum_pitch > WHOLE_BYTES and sums <= LEFT_BYTES:
         b.part = PART_BYTES // b.sum_pitch
-        b.sums_at += b.tiles_per_item * FC_PLANES_CHANNELS * b.sum_pitch
+        b.sums_at += sums
     b.workspace = b.sums_at
     if b.group_in > CHAIN:
-        b.workspace += b.tiles_per_item * FC_PLANES_CHANNELS * b.sum_pitch
+        b.workspace += sums
     b.workspace = round_up(b.workspace, 4096) + 64
     op.pack = pack_pointwise
     op.run = run_pointwise

@@ -105,7 +105,7 @@ static void map_activation(const fc_map_args *a) {
     }
 }
 
-static void map_blocks(const fc_map_args *a) {
+static void map_any(const fc_map_args *a) {
     static const fc_epilogue none = {.activation = FC_ACT_NONE}, relu = {.activation = FC_ACT_RELU};
     const fc_epilogue e = {.activation = a->activation, .alpha = a->alpha, .beta = a->beta};
     const ptrdiff_t element = sizeof(real);
@@ -143,7 +143,7 @@ FC_INLINE const char *repeat(const char *table, ptrdiff_t channels, repeated val
 /* Joined, rows are whole vectors, however many channels there are. */
 static void map(const fc_map_args *a) {
     if (!joins_rows(a)) {
-        map_blocks(a);
+        map_any(a);
         return;
     }
     repeated center, scale, shift, slope;
@@ -156,11 +156,11 @@ static void map(const fc_map_args *a) {
     joined.cols *= FC_LANES;
     joined.x_row *= FC_LANES;
     joined.out_row *= FC_LANES;
-    map_blocks(&joined);
+    map_any(&joined);
     rest.x += joined.rows * joined.x_row;
     rest.out += joined.rows * joined.out_row;
     rest.rows %= FC_LANES;
-    map_blocks(&rest);
+    map_any(&rest);
 }
 
 /* One vector of an operand, which may be the same element in all lanes. */
