@@ -115,10 +115,11 @@ cdef Prepared plan_pointwise(const fc_conv *conv, const fc_view *x, const fc_vie
     if b.copied:
         b.parts_at = round_up(min(b.group_in, CHAIN) * b.copy_pitch, 64)
     b.sums_at = b.parts_at
-    b.part = CHAIN
+    b.part = min(CHAIN, PART_BYTES // b.sum_pitch)
     sums = b.tiles_per_item * FC_PLANES_CHANNELS * b.sum_pitch
-    if b.tiles_per_item > 1 and b.group_in * b.sum_pitch > WHOLE_BYTES and sums <= LEFT_BYTES:
-        b.part = PART_BYTES // b.sum_pitch
+    if b.tiles_per_item == 1 or b.group_in * b.sum_pitch <= WHOLE_BYTES or sums > LEFT_BYTES:
+        b.part = CHAIN
+    if b.part < CHAIN:
         b.sums_at += sums
     b.workspace = b.sums_at
     if b.group_in > CHAIN:

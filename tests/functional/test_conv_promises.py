@@ -65,10 +65,10 @@ def test_threads_change_no_bit_of_a_transposed_convolution(threads, rng):
 
 @pytest.mark.every_isa
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("channels", [256, 257, 515, 1100, 2100])
+@pytest.mark.parametrize("channels", [256, 257, 515, 1100])
 @pytest.mark.parametrize("pixels", [(7, 9), (5, 64)])
 def test_chains_in_parts_have_the_bits_of_whole_ones(channels, pixels, dtype, rng):
-    """A 1x1 convolution of planes breaks its chains off where a strip is long."""
+    """A 1x1 convolution of planes breaks its chains off where strips are long and vectors wide."""
     x, weight = normal(rng, (2, channels, *pixels), dtype), normal(rng, (41, channels, 1, 1), dtype)
     given = {"bias": normal(rng, 41, dtype), "residual": normal(rng, (2, 41, *pixels), dtype),
              "activation": "relu"}
