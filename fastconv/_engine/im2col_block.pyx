@@ -116,24 +116,15 @@ cdef void repeat_for_taps(const Blocking *b, const char **pointers, index count,
     """From the first tap's pointers the other taps': each is a constant distance away."""
     cdef const fc_conv *c = &b.conv
     cdef index columns = 1 if b.merged else c.kernel[2]
-    cdef index slice, row, column, i, distance
+    cdef index slice, row, column, distance
     cdef const char **tap = pointers
     for slice in range(c.kernel[0]):
         for row in range(c.kernel[1]):
             for column in range(columns):
                 distance = slice * slice_pitch + row * row_pitch + column * column_pitch
                 if distance or tap != pointers:
-                    for i in range(count):
-                        tap[i] = pointers[i] + distance
+                    b.kernels.gemm.shift(tap, pointers, distance, count)
                 tap += b.pixels
-
-
-cdef inline void point_along(const char **pointers, const char *first, index step,
-                             index count) noexcept nogil:
-    """Pointers `step` bytes apart."""
-    cdef index i
-    for i in range(count):
-        pointers[i] = first + i * step
 
 
 cdef void point_into_strip(const Task *t, const char **pointers) noexcept nogil:
@@ -143,8 +134,8 @@ cdef void point_into_strip(const Task *t, const char **pointers) noexcept nogil:
     cdef index right = c.stride[2] // b.column_step * b.pixel_pitch
     cdef index row
     for row in range(t.count // t.stripe_width):    # a block of a strip is made of whole rows
-        point_along(pointers + row * t.stripe_width, t.workspace + row * down, right,
-                    t.stripe_width)
+        b.kernels.gemm.point(pointers + row * t.stripe_width, t.workspace + row * down, right,
+                             t.stripe_width)
     # slices are gathered by tap, rows and columns as they lie (dilation is 1 tap where stepped)
     repeat_for_taps(b, pointers, t.count, b.slice_pitch, c.dilation[1] * b.row_pitch,
                     c.dilation[2] * b.pixel_pitch)
@@ -224,8 +215,8 @@ cdef index point_at_run(const Task *t, const Pixel *pixel, const char **pointers
     source.depth = pixel.depth * c.stride[0] - c.pad[0]
     source.row = pixel.row * c.stride[1] - c.pad[1]
     source.column = pixel.column * c.stride[2] - c.pad[2]
-    point_along(pointers, address(x, &source) + t.group * t.b.group_in * x.channel,
-                c.stride[2] * x.space[2], run)
+    t.b.kernels.gemm.point(pointers, address(x, &source) + t.group * t.b.group_in * x.channel,
+                           c.stride[2] * x.space[2], run)
     repeat_for_taps(t.b, pointers, run, c.dilation[0] * x.space[0], c.dilation[1] * x.space[1],
                     c.dilation[2] * x.space[2])
     return run
@@ -379,20 +370,20 @@ cdef void multiply_shortened(const Task *t, const fc_gemm_args *g, index tap) no
 
 cdef void multiply_block(const Task *t, fc_gemm_args *g, index tap, bint shorten) noexcept nogil:
     """One pass of a panel over the tiles of a block."""
-    cdef const char **pointers = \
-        <const char **> (t.workspace + t.b.pointers_at) + tap * t.b.pixels
     cdef index rows = t.b.kernels.gemm.tile_rows[g.vectors]
     g.first = 0
+    g.a = <const char **> (t.workspace + t.b.pointers_at) + tap * t.b.pixels
+    g.c = t.workspace + t.b.sums_at
+    if not shorten:
+        t.b.kernels.gemm.tiles(g, t.count)
+        return
     while g.first < t.count:
         g.rows = <int> min(rows, t.count - g.first)
-        g.a = pointers + g.first
-        g.c = t.workspace + t.b.sums_at + g.first * g.c_row
-        if shorten:
-            multiply_shortened(t, g, tap)
-        else:
-            t.b.kernels.gemm.tile(g)
+        multiply_shortened(t, g, tap)
         g.ahead += ahead_bytes(g)
-        g.first += rows
+        g.a += g.rows
+        g.c += g.rows * g.c_row
+        g.first += g.rows
 
 
 cdef void multiply(const Task *t, index panel) noexcept nogil:
@@ -480,7 +471,8 @@ cdef void point_at_result(const Task *t) noexcept nogil:
     while i < t.count:
         pixel = pixel_at(t, t.first + i)
         run = run_length(t, &pixel, t.count - i)
-        point_along(out_rows + i, address(out, &pixel), out.space[2], run)
+        t.b.kernels.gemm.point(out_rows + i, address(out, &pixel), out.space[2], run)
         if residual.data != NULL:
-            point_along(residual_rows + i, address(residual, &pixel), residual.space[2], run)
+            t.b.kernels.gemm.point(residual_rows + i, address(residual, &pixel),
+                                   residual.space[2], run)
         i += run

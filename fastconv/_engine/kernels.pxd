@@ -70,6 +70,9 @@ cdef extern from "kernels.h" nogil:
         int lanes
         int tile_rows[5]
         void (*tile)(const fc_gemm_args *) noexcept nogil
+        void (*tiles)(const fc_gemm_args *, ptrdiff_t) noexcept nogil
+        void (*point)(const char **, const char *, ptrdiff_t, ptrdiff_t) noexcept nogil
+        void (*shift)(const char **, const char *const *, ptrdiff_t, ptrdiff_t) noexcept nogil
         int (*pack)(const fc_pack_args *) noexcept nogil
         double (*peak)(ptrdiff_t) noexcept nogil
 

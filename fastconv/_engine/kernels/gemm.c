@@ -132,6 +132,35 @@ static void (*const tiles[FC_MAX_VECTORS + 1][MAX_ROWS + 1])(const fc_gemm_args 
 
 static void tile(const fc_gemm_args *g) { tiles[g->vectors][g->rows](g); }
 
+static const int tile_rows[FC_MAX_VECTORS + 1] = TILE_ROWS;
+
+/* What a tile brings near. */
+FC_INLINE ptrdiff_t ahead_bytes(const fc_gemm_args *g) {
+    const ptrdiff_t parts = (g->depth + FC_AHEAD_STEPS - 1) / FC_AHEAD_STEPS;
+    return g->taps * parts * g->ahead_lines * FC_CACHE_LINE;
+}
+
+static void tiles_of(const fc_gemm_args *all, ptrdiff_t pixels) {
+    fc_gemm_args g = *all;
+    const ptrdiff_t ahead = ahead_bytes(&g);
+    for (g.rows = tile_rows[g.vectors]; pixels > 0; pixels -= g.rows) {
+        if (pixels < g.rows) g.rows = (int)pixels;
+        tile(&g);
+        g.a += g.rows;
+        g.c += g.rows * g.c_row;
+        g.first += g.rows;
+        g.ahead += ahead;
+    }
+}
+
+static void point(const char **dst, const char *first, ptrdiff_t step, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) dst[i] = first + i * step;
+}
+
+static void shift(const char **dst, const char *const *src, ptrdiff_t distance, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) dst[i] = src[i] + distance;
+}
+
 /* Where the next weight of a channel goes: taps follow each other, each a plane of the panel. */
 typedef struct {
     real *dst;
@@ -209,4 +238,5 @@ static double peak(ptrdiff_t rounds) {
     return 2.0 * CHAINS * FC_LANES * (double)rounds;
 }
 
-const fc_gemm_kernels FC_TABLE(gemm) = {FC_LANES, TILE_ROWS, tile, pack, peak};
+const fc_gemm_kernels FC_TABLE(gemm) = {FC_LANES, TILE_ROWS, tile, tiles_of,
+                                                point, shift, pack, peak};

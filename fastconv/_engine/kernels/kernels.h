@@ -89,6 +89,11 @@ typedef struct {
     int lanes;
     int tile_rows[FC_MAX_VECTORS + 1]; /* by vectors; entry 0 holds the widest tile's vectors */
     void (*tile)(const fc_gemm_args *);
+    /* tile after tile of so many pixels, rows of a, from `first` on: full ones and what is left */
+    void (*tiles)(const fc_gemm_args *, ptrdiff_t pixels);
+    /* tables of pointers: `step` bytes apart; and those of src, `distance` bytes further on */
+    void (*point)(const char **dst, const char *first, ptrdiff_t step, ptrdiff_t count);
+    void (*shift)(const char **dst, const char *const *src, ptrdiff_t distance, ptrdiff_t count);
     int (*pack)(const fc_pack_args *);
     double (*peak)(ptrdiff_t rounds); /* runs rounds of independent multiply-adds, returns flops */
 } fc_gemm_kernels;
