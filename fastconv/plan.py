@@ -53,6 +53,9 @@ TILE_PRODUCT = {"high": 0.26, "medium": 0.12}
 TILE_SPLIT = {"high": 20, "medium": 12}
 TILE_FINISH = 14
 TILE_PACK = 30
+# Some hosts slow tiles down to a third, and vectors not at all: where Winograd is nearly as fast it
+# is the safer choice. Tiles must cost no more than this share of it.
+AHEAD_OF_WINOGRAD = 0.85
 # Channels in and out that tiles are filled up to, pixels in a row.
 TILE_DEPTH, TILE_COLUMNS, TILE_PIXELS = 32, 16, 16
 # Most taps (FC_HALVES_TAPS), and bytes of the input that one tile of pixels sees, in both halves.
@@ -348,7 +351,8 @@ def with_tiles(p, choice, precision, exact):
     if tile_refusal(p, precision, exact):
         return choice
     otherwise = vector_cost(p, choice)
-    if otherwise is None or tile_cost(p, precision) >= otherwise:
+    share = AHEAD_OF_WINOGRAD if choice.algorithm == "winograd" else 1
+    if otherwise is None or tile_cost(p, precision) >= share * otherwise:
         return choice
     if precision == "medium":
         return Choice("im2col", "bfloat16", 0, 'tiles: products of bfloat16 for "medium"')

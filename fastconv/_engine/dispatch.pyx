@@ -1,9 +1,8 @@
 """The machine, its instruction-set level, and the kernel table.
 
 The only extension that links the kernel objects: everything else asks `kernels(type)` (0 float32,
-1 float64). The level is chosen once, at import: the best level of vectors that CPUID and the
-operating system offer, capped by FASTCONV_ISA. The level amx is that and tiles, and has to be asked
-for: until it has been timed on a machine with tiles, it is no default.
+1 float64). The level is chosen once, at import: the best that CPUID and the operating system offer,
+capped by FASTCONV_ISA. The level amx is the best level of vectors, and tiles.
 """
 
 import os
@@ -67,10 +66,10 @@ cdef bint with_tiles = False
 
 
 cdef object requested_level():
-    """The level that FASTCONV_ISA asks for, the best one of vectors without it."""
+    """The level that FASTCONV_ISA asks for, the best one without it."""
     name = os.environ.get("FASTCONV_ISA")
     if not name:
-        return LEVELS[machine_level]
+        return "amx" if machine_has_tiles and fc_permit_tiles() else LEVELS[machine_level]
     if name not in LEVELS:
         raise ImportError(
             f"fastconv: FASTCONV_ISA={name!r} is not an instruction-set level; "

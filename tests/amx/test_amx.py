@@ -32,9 +32,13 @@ def test_chosen_when_asked_for(amx_python):
     assert amx_python("-c", SHOW).stdout == "amx\n"
 
 
-def test_no_default(emulated_python):
-    """Some hosts slow tiles down, and Winograd is ahead of them there."""
-    assert emulated_python("-c", SHOW, FASTCONV_ISA=None).stdout == dispatch.isa() + "\n"
+def test_chosen_without_a_choice(emulated_python):
+    assert emulated_python("-c", SHOW, FASTCONV_ISA=None).stdout == "amx\n"
+
+
+def test_done_without_where_the_system_refuses(emulated_python):
+    done = emulated_python("-c", SHOW, FASTCONV_ISA=None, AMX_EMULATOR="denied")
+    assert done.stdout == dispatch.vector_isa() + "\n"
 
 
 def test_refused_by_the_system(emulated_python):
@@ -55,4 +59,4 @@ def test_not_there(emulated_python):
         f"operating system offer; they offer {offered}"
     )
     done = emulated_python("-c", SHOW, FASTCONV_ISA=None, AMX_EMULATOR="absent")
-    assert done.stdout == dispatch.isa() + "\n"
+    assert done.stdout == dispatch.vector_isa() + "\n"

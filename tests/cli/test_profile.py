@@ -50,7 +50,8 @@ def test_a_line_for_each_node(net, capsys):
     assert float(share[:-1]) + float(other_share[:-1]) == pytest.approx(100, abs=0.11)
     assert 0 < float(ms) < 1000
     flops = 2 * 4 * 8 * 8 * 3 * 9
-    assert float(speed) == pytest.approx(flops / float(ms) / 1e6, rel=0.1, abs=0.6)
+    fastest, slowest = (flops / (float(ms) + off) / 1e6 for off in (-0.00051, 0.00051))
+    assert slowest - 0.51 <= float(speed) <= fastest + 0.51  # of both rounded
     assert of_peak.endswith("%")
     assert float(size) == pytest.approx(4 * (3 * 100 + 4 * 27 + 4 * 64) / 1e6, abs=0.006)
 

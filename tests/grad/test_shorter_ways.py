@@ -38,7 +38,7 @@ CASES = {
 
 
 def check_ways(taken, *expected):
-    if dispatch.isa() == "avx512":
+    if dispatch.vector_isa() == "avx512":
         assert [way for way, _ in taken] == list(expected)
 
 
