@@ -13,6 +13,7 @@ gives the same bits) everywhere on one machine. Each way carries the reason for 
     im2col     pointers    implicit GEMM through pointers to pixels
     im2col     3 bfloat16  implicit GEMM by tiles (AMX), each product three of bfloat16 halves
     im2col     bfloat16    the same with one product, precision "medium"
+    im2col     runs, ...   either for few input channels: kernel rows are runs
     winograd   F(m,r)      stride-1 kernels of 3, 5 or 7 taps, any dilation: fewer multiplications
 """
 
@@ -53,14 +54,25 @@ TILE_PRODUCT = {"high": 0.26, "medium": 0.12}
 TILE_SPLIT = {"high": 20, "medium": 12}
 TILE_FINISH = 14
 TILE_PACK = 30
+# Of few channels: to split an element of the input's rows, and to make a sum of few steps and
+# finish it; and what vectors cost beside their multiply-adds, a sum.
+TILE_ROW = 50
+TILE_SHORT_SUM = 30
+ROWS_SUM = 10
 # Some hosts slow tiles down to a third, and vectors not at all: where Winograd is nearly as fast it
-# is the safer choice. Tiles must cost no more than this share of it.
-AHEAD_OF_WINOGRAD = 0.85
+# is the safer choice, and the direct forms are where channels are few. Tiles must cost no more than
+# this share.
+WELL_AHEAD = 0.85
 # Channels in and out that tiles are filled up to, pixels in a row.
 TILE_DEPTH, TILE_COLUMNS, TILE_PIXELS = 32, 16, 16
 # Most taps (FC_HALVES_TAPS), and bytes of the input that one tile of pixels sees, in both halves.
 TILE_TAPS = 256
+# Most steps of a window's runs (MOST_RUNS).
+TILE_RUNS = 24
 TILE_STRIP = 4 << 20
+# Forms by vectors that tiles may replace: tap by tap, and run by run.
+DENSE_FORMS = "pointers", "pointwise"
+RUN_FORMS = "rows", "planes"
 # Output of a picture large enough for tiles.
 LARGE = 1, 64, 64
 
@@ -320,6 +332,28 @@ def tile_refusal(p, precision, exact):
     return None
 
 
+def run_steps(p):
+    """Steps of 32 values in a kernel row's run."""
+    return math.ceil(p.group_in * p.kernel[2] / TILE_DEPTH)
+
+
+def merges(p):
+    """Whether kernel rows are runs of neighbouring pixels' channels that tiles can take."""
+    return p.kernel[0] == p.dilation[2] == 1 and p.kernel[1] * run_steps(p) <= TILE_RUNS
+
+
+def runs_cost(p, precision):
+    """As `tile_cost`, of merged runs."""
+    rows, columns = p.out_size[1:]
+    slices = p.batch * p.out_size[0]
+    weights = p.kernel[1] * run_steps(p) * TILE_DEPTH * rounded_up(p.group_out, TILE_COLUMNS)
+    pixels = slices * rows * rounded_up(columns, TILE_PIXELS)
+    cost = weights * (TILE_PRODUCT[precision] * pixels + WEIGHT)
+    cost += TILE_ROW * slices * rows * columns * math.prod(p.stride) * p.group_in
+    cost += TILE_SHORT_SUM * slices * rows * columns * p.group_out
+    return cost if p.packed else cost + TILE_PACK * weights
+
+
 def tile_cost(p, precision):
     """Cost by tiles in multiply-adds, on the scale of `gemm_cost`."""
     slices = p.batch * p.out_size[0]
@@ -343,7 +377,12 @@ def vector_cost(p, choice):
     if choice.form == "pointers" and not p.channels_contiguous:
         inputs = p.batch * math.prod(p.out_size) * math.prod(p.stride)
         return gemm_cost(p) + TRANSPOSED_IN * inputs * p.group_in
-    return gemm_cost(p) if choice.form in ("pointers", "pointwise") else None
+    if choice.form in DENSE_FORMS:
+        return gemm_cost(p)
+    if choice.form in RUN_FORMS and p.group_in > 1 and merges(p):
+        of_sum = ROWS_SUM if p.channels_contiguous else TRANSPOSED_SUM
+        return gemm_cost(p) + of_sum * p.batch * math.prod(p.out_size) * p.group_out
+    return None
 
 
 def with_tiles(p, choice, precision, exact):
@@ -351,13 +390,16 @@ def with_tiles(p, choice, precision, exact):
     if tile_refusal(p, precision, exact):
         return choice
     otherwise = vector_cost(p, choice)
-    share = AHEAD_OF_WINOGRAD if choice.algorithm == "winograd" else 1
-    if otherwise is None or tile_cost(p, precision) >= share * otherwise:
+    if otherwise is None:
+        return choice
+    runs = "runs, " if choice.form in RUN_FORMS else ""
+    cost = (runs_cost if runs else tile_cost)(p, precision)
+    if cost >= otherwise * (1 if choice.form in DENSE_FORMS else WELL_AHEAD):
         return choice
     if precision == "medium":
-        return Choice("im2col", "bfloat16", 0, 'tiles: products of bfloat16 for "medium"')
+        return Choice("im2col", f"{runs}bfloat16", 0, 'tiles: products of bfloat16 for "medium"')
     reason = "tiles: each float is two bfloat16, three products cost less than one of floats"
-    return Choice("im2col", "3 bfloat16", 0, reason)
+    return Choice("im2col", f"{runs}3 bfloat16", 0, reason)
 
 
 def choose(p, algorithm, precision, exact=False):
@@ -381,7 +423,7 @@ def choose(p, algorithm, precision, exact=False):
         known = ", ".join(f'"{name}"' for name in ALGORITHMS)
         raise ValueError(f"{p.op}: algorithm must be one of {known}, got {algorithm!r}")
     choice = choose_arithmetic(p, algorithm, precision, exact)
-    if precision == "medium" and choice.form != "bfloat16":
+    if precision == "medium" and not choice.form.endswith("bfloat16"):
         why = "does not pay here" if p.tiles else "needs tiles (AMX)"
         return choice._replace(reason=f'{choice.reason}; "medium" {why} and runs as "high"')
     return choice

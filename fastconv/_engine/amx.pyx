@@ -17,7 +17,7 @@ Sums are chains of 64 steps, added in order. Blocks follow the number of threads
 
 from . cimport threads
 from .amx_block cimport Axis, Blocking, Task, finish, multiply, packed_panel_at, panel_tiles
-from .amx_block cimport point_at_result, split_strip
+from .amx_block cimport point_at_result, split_rows, split_strip
 from .arithmetic cimport ceil_div, gcd, index, round_up
 from .dispatch cimport kernels
 from .halves_kernels cimport fc_halves_pack_args
@@ -25,6 +25,8 @@ from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
 from .tiles_kernels cimport FC_TILE_COLUMNS, FC_TILE_DEPTH, FC_TILE_PANEL, FC_TILE_PIXEL
 from .tiles_kernels cimport FC_TILE_PIXELS, FC_TILE_SUM_ROW
+
+from libc.string cimport memset
 
 # A strip with both copies, half of L2; the sums of a block beside it.
 cdef index STRIP_BYTES = 1 << 20
@@ -43,6 +45,9 @@ cdef double BEGIN = 2e4
 # So many operations of the definition take as long as one that threads.run counts.
 cdef double FASTER = 4
 
+cdef enum:
+    MOST_RUNS = 24          # steps of merged runs: plan.py has it, too
+
 
 
 
@@ -55,6 +60,24 @@ cdef Axis axis_of(const fc_conv *c, int axis) noexcept:
     return a
 
 
+cdef index input_rows(const Blocking *b) noexcept:
+    """Of a block."""
+    return (b.rows - 1) * b.conv.stride[1] + (b.conv.kernel[1] - 1) * b.conv.dilation[1] + 1
+
+
+cdef index row_floats(const Blocking *b) noexcept:
+    """Of an input row that a block sees."""
+    return ((b.stripe - 1) * b.conv.stride[2] + b.conv.kernel[2]) * b.group_in
+
+
+cdef void measure_rows(Blocking *b) noexcept:
+    """The same of rows of merged runs: a vector is written past their ends."""
+    b.row_bytes = round_up(row_floats(b) * 2 + FC_TILE_PIXEL, FC_TILE_PIXEL)
+    b.row = b.conv.stride[1] * b.row_bytes
+    b.low_at = input_rows(b) * b.row_bytes * (1 if b.low else 0)
+    b.block_bytes = 0
+
+
 cdef void measure_block(Blocking *b) noexcept:
     """Sizes that follow from a block's rows and columns."""
     cdef index copies = 2 if b.low else 1, last_row
@@ -64,9 +87,12 @@ cdef void measure_block(Blocking *b) noexcept:
     # an odd number of pixels: copies must not meet in the same cache sets
     b.low_at = (b.conv.kernel[0] * b.slice | 1) * FC_TILE_PIXEL * (copies - 1)
     b.block_bytes = (b.conv.kernel[0] * b.slice | 1) * FC_TILE_PIXEL * copies
+    b.row = b.pitch * FC_TILE_PIXEL
+    if b.merged:
+        measure_rows(b)
     last_row = (b.rows - 1) * b.pitch + b.stripe
     b.tiles = b.rows * ceil_div(b.stripe, FC_TILE_PIXELS)
-    b.by_rows = b.tiles < ceil_div(last_row, FC_TILE_PIXELS)
+    b.by_rows = b.merged or b.tiles < ceil_div(last_row, FC_TILE_PIXELS)
     b.line = round_up(b.stripe, FC_TILE_PIXELS) if b.by_rows else b.pitch
     if not b.by_rows:
         b.tiles = ceil_div(last_row, FC_TILE_PIXELS)
@@ -74,7 +100,10 @@ cdef void measure_block(Blocking *b) noexcept:
 
 cdef index strip_bytes(const Blocking *b) noexcept:
     """All channel blocks, and what the last tiles read past their pixels."""
-    return b.channel_blocks * b.block_bytes + 2 * FC_TILE_PIXELS * FC_TILE_PIXEL
+    cdef index past = 2 * FC_TILE_PIXELS * b.pixel + b.run_blocks * FC_TILE_PIXEL
+    if b.merged:
+        return b.low_at + input_rows(b) * b.row_bytes + past
+    return b.channel_blocks * b.block_bytes + past
 
 
 cdef bint too_large(const Blocking *b) noexcept:
@@ -112,7 +141,8 @@ cdef double makespan(const Blocking *b) noexcept:
     """Cycles of the thread with most to do."""
     cdef double products = <double> b.tiles * b.steps * (3 if b.low else 1) \
         * ceil_div(min(b.panels_per_task * FC_TILE_PANEL, b.group_out), FC_TILE_COLUMNS)
-    cdef double elements = <double> b.conv.kernel[0] * b.slice * b.channel_blocks * FC_TILE_DEPTH
+    cdef double elements = <double> input_rows(b) * row_floats(b) if b.merged else \
+        <double> b.conv.kernel[0] * b.slice * b.channel_blocks * FC_TILE_DEPTH
     cdef double sums = <double> b.tiles * FC_TILE_PIXELS * b.panels_per_task * FC_TILE_PANEL
     return ceil_div(task_count(b), threads.maximum()) \
         * (TILE_PRODUCT * products + SPLIT * elements + FINISH * sums + BEGIN)
@@ -144,7 +174,13 @@ cdef void fill_taps(Blocking *b) noexcept:
     """Where each tap finds an output pixel in a copy: grid of its phase, row and column in it."""
     cdef const fc_conv *c = &b.conv
     cdef index *tap = <index *> (b + 1)
-    cdef index slice, row, column, phase
+    cdef index slice, row, column, phase, block
+    if b.merged:
+        for row in range(c.kernel[1]):
+            for block in range(b.run_blocks):
+                tap[0] = row * c.dilation[1] * b.row_bytes + block * FC_TILE_PIXEL
+                tap += 1
+        return
     for slice in range(c.kernel[0]):
         for row in range(c.kernel[1]):
             for column in range(c.kernel[2]):
@@ -160,7 +196,8 @@ cdef void plan_workspace(Blocking *b) noexcept:
     """Offsets of a thread's scratch: strip, sums, those of a later chain, pointers."""
     cdef index sums = b.tiles * FC_TILE_PIXELS * FC_TILE_SUM_ROW
     cdef index pointers = round_up(b.rows * b.stripe * sizeof(void *), 64) * b.rows_out
-    b.sums_at = round_up(strip_bytes(b), 64)
+    b.floats_at = round_up(strip_bytes(b), 64)
+    b.sums_at = b.floats_at + round_up(row_floats(b) * 4, 64) * b.merged
     # the sums of a last, single tile are those of two
     b.chain_at = b.sums_at + sums
     b.out_rows_at = b.chain_at + sums
@@ -169,7 +206,7 @@ cdef void plan_workspace(Blocking *b) noexcept:
 
 
 cdef Prepared plan_amx(const fc_conv *conv, const fc_view *x, const fc_view *out,
-                       const fc_view *residual, bint low):
+                       const fc_view *residual, bint low, bint merged):
     cdef Prepared op = Prepared.__new__(Prepared)
     cdef index taps = conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
     cdef Blocking *b = <Blocking *> new_blocking(op, sizeof(Blocking) + taps * sizeof(index))
@@ -179,8 +216,17 @@ cdef Prepared plan_amx(const fc_conv *conv, const fc_view *x, const fc_view *out
     b.rows_out = out.channel == 4 and (residual.data == NULL or residual.channel == 4)
     b.group_in = conv.in_channels // conv.groups
     b.group_out = conv.out_channels // conv.groups
+    b.merged = merged
     b.taps = taps
-    b.channel_blocks = ceil_div(b.group_in, FC_TILE_DEPTH)
+    b.depth = b.group_in
+    b.pixel = FC_TILE_PIXEL
+    b.run_blocks = 0
+    if merged:
+        b.run_blocks = ceil_div(conv.kernel[2] * b.group_in, FC_TILE_DEPTH)
+        b.taps = conv.kernel[1] * b.run_blocks
+        b.depth = FC_TILE_DEPTH
+        b.pixel = conv.stride[2] * b.group_in * 2
+    b.channel_blocks = ceil_div(b.depth, FC_TILE_DEPTH)
     b.steps = b.taps * b.channel_blocks
     b.panels = ceil_div(b.group_out, FC_TILE_PANEL)
     b.down = axis_of(&b.conv, 1)
@@ -193,11 +239,35 @@ cdef Prepared plan_amx(const fc_conv *conv, const fc_view *x, const fc_view *out
     op.run = run
     op.packed_bytes = packed_panel_at(b, conv.groups, 0)
     op.workspace_bytes = b.workspace
-    op.packing = ("tiles", low, conv.groups)
+    op.packing = ("tiles", low, merged, conv.groups)
     return op
 
 
 # ---------------------------------------------------------------- weights
+
+cdef inline index weights_of(const Blocking *b) noexcept nogil:
+    """Of one output channel."""
+    return b.group_in * b.conv.kernel[0] * b.conv.kernel[1] * b.conv.kernel[2]
+
+
+cdef void turn_filters(const Blocking *b, const float *weight, index filters,
+                       float *dst) noexcept nogil:
+    """Filters [channel][tap] as [32 values of a run][kernel row and block of it].
+
+    Of the 32 the even ones come first, then the odd ones: tiles multiply neighbours in a row of
+    halves, and packing pairs weights that are 16 apart.
+    """
+    cdef index width = b.conv.kernel[2], row, at, filter, value
+    memset(dst, 0, filters * FC_TILE_DEPTH * b.taps * sizeof(float))
+    for filter in range(filters):
+        for row in range(b.conv.kernel[1]):
+            for at in range(width * b.group_in):
+                value = at % 2 * (FC_TILE_DEPTH // 2) + at % FC_TILE_DEPTH // 2
+                dst[value * b.taps + row * b.run_blocks + at // FC_TILE_DEPTH] = \
+                    weight[(at % b.group_in * b.conv.kernel[1] + row) * width + at // b.group_in]
+        weight += b.group_in * b.conv.kernel[1] * width
+        dst += FC_TILE_DEPTH * b.taps
+
 
 cdef int pack_task(void *context, index task, int thread) noexcept nogil:
     cdef const Packing *p = <const Packing *> context
@@ -205,11 +275,15 @@ cdef int pack_task(void *context, index task, int thread) noexcept nogil:
     cdef index group = task // b.panels, panel = task % b.panels
     cdef index first = panel * FC_TILE_PANEL
     cdef fc_halves_pack_args args
-    args.depth = b.group_in
+    cdef float turned[FC_TILE_PANEL * FC_TILE_DEPTH * MOST_RUNS]
+    args.depth = b.depth
     args.taps = b.taps
     args.row = args.depth * args.taps * 4
-    args.weight = p.weight + (group * b.group_out + first) * args.row
+    args.weight = p.weight + (group * b.group_out + first) * weights_of(b) * 4
     args.channels = min(FC_TILE_PANEL, b.group_out - first)
+    if b.merged:
+        turn_filters(b, <const float *> args.weight, args.channels, turned)
+        args.weight = <const char *> turned
     args.across = panel_tiles(b, panel)
     args.low = b.low
     args.dst = p.packed + packed_panel_at(b, group, panel)
@@ -260,7 +334,10 @@ cdef int run_task(void *context, index task, int thread) noexcept nogil:
     t.call = r.call
     t.workspace = r.call.workspace + thread * b.workspace
     locate(&t, task)
-    split_strip(&t)
+    if b.merged:
+        split_rows(&t)
+    else:
+        split_strip(&t)
     if b.rows_out:
         point_at_result(&t)
     b.kernels.tiles.configure()
@@ -276,7 +353,7 @@ cdef int run(const void *blocking, const fc_call *call) noexcept nogil:
     cdef const Blocking *b = <const Blocking *> blocking
     cdef const fc_conv *c = &b.conv
     cdef double work = 2.0 * c.batch * c.out_channels * c.out_size[0] * c.out_size[1] \
-        * c.out_size[2] * b.group_in * b.taps / FASTER
+        * c.out_size[2] * weights_of(b) / FASTER
     r.b = b
     r.call = call
     return threads.run(run_task, &r, task_count(b), work, c.flush_denormals, call.threads)

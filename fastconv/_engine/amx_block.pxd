@@ -17,8 +17,11 @@ cdef struct Blocking:
     fc_conv conv
     const fc_kernels *kernels
     bint low                # three products of halves, else one of the high ones
+    bint merged             # a step is 32 values of a kernel row's run, not of one tap
     bint rows_out           # the result's (and residual's) channels are contiguous
     index group_in, group_out
+    index depth             # values that a tap sums over: channels, or 32 of a run
+    index run_blocks        # steps of a run
     index taps, channel_blocks, steps
     index panels            # of output channels, in a group
     index panel_tasks, panels_per_task
@@ -32,6 +35,8 @@ cdef struct Blocking:
     bint by_rows            # tiles begin anew in every output row, else they run through
     index line              # rows of sums from an output row to the next
     index tiles             # of pixels, at most
+    index pixel, row        # bytes from an output pixel's input to the next one's and next row's
+    index row_bytes, floats_at      # of an input row of merged runs; where it is put together
     index sums_at, chain_at, out_rows_at, residual_rows_at, workspace
 
 
@@ -67,6 +72,7 @@ cdef inline index packed_panel_at(const Blocking *b, index group, index panel) n
 
 
 cdef void split_strip(const Task *t) noexcept nogil
+cdef void split_rows(const Task *t) noexcept nogil
 cdef void point_at_result(const Task *t) noexcept nogil
 cdef void multiply(const Task *t, index panel) noexcept nogil
 cdef void finish(const Task *t, index panel) noexcept nogil

@@ -1,6 +1,7 @@
 """One block of output pixels by tiles: the steps that a task of `amx` takes.
 
     split_strip       the input that the block's taps see, as bfloat16 halves, zero-padded
+    split_rows        instead, for few channels: rows of halves, in which a kernel row is one run
     point_at_result   where each pixel lies, for a result whose channels are contiguous
     multiply          a panel's sums, chain after chain
     finish            bias, residual, activation, and out into the result's strides
@@ -13,14 +14,20 @@ is 16 pixels in a row whatever the stride. Per channel block:
 
 Where rows are short, tiles run on from one output row into the next over the columns between them,
 whose sums nobody reads.
+
+Of few channels a step is 32 values of a kernel row's run instead: neighbouring pixels' runs overlap in
+a row of halves, and a tile is 16 of them, a few bytes apart. What a step sees behind its run has
+weights of zero.
 """
 
 from .arithmetic cimport ceil_div, clamp, index
-from .halves_kernels cimport fc_halves_split_args
-from .kernels cimport FC_CACHE_LINE, fc_finish_args
+from .halves_kernels cimport fc_halves_run_args, fc_halves_split_args
+from .kernels cimport FC_CACHE_LINE, fc_finish_args, fc_gather_args
 from .op cimport fc_conv, fc_view
 from .tiles_kernels cimport FC_TILE_PANEL, FC_TILE_PIXEL, FC_TILE_PIXELS
 from .tiles_kernels cimport FC_TILE_SUM_ROW, fc_tiles_args
+
+from libc.string cimport memset
 
 # A sum is built from chains of at most so many steps, each of which is one addition a product.
 cdef index CHAIN_STEPS = 64
@@ -82,13 +89,58 @@ cdef void split_strip(const Task *t) noexcept nogil:
                 dst += b.pitch * FC_TILE_PIXEL
 
 
+cdef void halve_row(const Task *t, index row, char *dst) noexcept nogil:
+    """What the block's columns see of an input row, channels last, zero-padded and in halves."""
+    cdef const Blocking *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef const fc_view *x = &t.call.x
+    cdef index column = t.column * c.stride[2] - c.pad[2], pixel = b.group_in * 4
+    cdef index depth = t.depth * c.stride[0] - c.pad[0]
+    cdef index width = (t.columns - 1) * c.stride[2] + c.kernel[2]
+    cdef index before = clamp(-column, 0, width), end = clamp(c.in_size[2] - column, before, width)
+    cdef char *floats = t.workspace + b.floats_at
+    cdef fc_gather_args g
+    cdef fc_halves_run_args r
+    if not (0 <= depth < c.in_size[0] and 0 <= row < c.in_size[1]):
+        before = end = 0
+    memset(floats, 0, before * pixel)
+    memset(floats + end * pixel, 0, (width - end) * pixel)
+    if end > before:
+        g.src = x.data + t.image * x.batch + t.group * b.group_in * x.channel \
+            + depth * x.space[0] + row * x.space[1] + (column + before) * x.space[2]
+        g.src_pixel = x.space[2]
+        g.src_channel = x.channel
+        g.pixels = end - before
+        g.channels = b.group_in
+        g.dst = floats + before * pixel
+        g.dst_pixel = pixel
+        b.kernels.finish.gather(&g)
+    r.src = floats
+    r.count = width * b.group_in
+    r.high = dst
+    r.low = dst + b.low_at if b.low else NULL
+    b.kernels.halves.run(&r)
+    # what the last run's step sees behind it meets weights of zero, and must be finite
+    memset(r.high + r.count * 2, 0, FC_TILE_PIXEL)
+    if b.low:
+        memset(r.low + r.count * 2, 0, FC_TILE_PIXEL)
+
+
+cdef void split_rows(const Task *t) noexcept nogil:
+    cdef const fc_conv *c = &t.b.conv
+    cdef index count = (t.rows - 1) * c.stride[1] + (c.kernel[1] - 1) * c.dilation[1] + 1, row
+    for row in range(count):
+        halve_row(t, t.row * c.stride[1] - c.pad[1] + row, t.workspace + row * t.b.row_bytes)
+
+
 cdef inline const char *tile_at(const Task *t, index tile) noexcept nogil:
     """The first pixel of a tile, as the first tap sees it."""
     cdef const Blocking *b = t.b
-    cdef index tiles_of_row = b.line // FC_TILE_PIXELS, pixel = tile * FC_TILE_PIXELS
-    if b.by_rows:
-        pixel = tile // tiles_of_row * b.pitch + tile % tiles_of_row * FC_TILE_PIXELS
-    return t.workspace + pixel * FC_TILE_PIXEL
+    cdef index tiles_of_row = b.line // FC_TILE_PIXELS
+    if not b.by_rows:
+        return t.workspace + tile * FC_TILE_PIXELS * b.pixel
+    return t.workspace + tile // tiles_of_row * b.row \
+        + tile % tiles_of_row * FC_TILE_PIXELS * b.pixel
 
 
 cdef void multiply_pass(const Task *t, fc_tiles_args *g, index first_block, char *sums) noexcept nogil:
@@ -116,6 +168,7 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
     cdef char *sums = t.workspace + b.sums_at
     cdef fc_tiles_args g
     g.across = <int> panel_tiles(b, panel)
+    g.pixel = b.pixel
     g.low = b.low_at
     g.block = b.block_bytes
     g.tap = tap_table(b)

@@ -125,8 +125,9 @@ cdef Prepared prepare(choice, const fc_conv *conv, const fc_view *x, const fc_vi
         return plan_depthwise(conv, x, out, residual)
     if choice.form == "grouped":
         return plan_grouped(conv, x, out, residual)
-    if choice.form in ("bfloat16", "3 bfloat16"):
-        return plan_amx(conv, x, out, residual, choice.form == "3 bfloat16")
+    if choice.form.endswith("bfloat16"):
+        return plan_amx(conv, x, out, residual, choice.form.endswith("3 bfloat16"),
+                        choice.form.startswith("runs"))
     return plan_winograd(conv, x, out, residual, choice.tile, packed)
 
 

@@ -13,6 +13,12 @@ cdef extern from "halves.h" nogil:
         ptrdiff_t block
         ptrdiff_t low
 
+    ctypedef struct fc_halves_run_args:
+        const char *src
+        ptrdiff_t count
+        char *high
+        char *low
+
     ctypedef struct fc_halves_pack_args:
         const char *weight
         ptrdiff_t row
@@ -27,3 +33,4 @@ cdef extern from "halves.h" nogil:
         void (*split)(const fc_halves_split_args *) noexcept nogil
         void (*pack)(const fc_halves_pack_args *) noexcept nogil
         void (*add)(char *, const char *, ptrdiff_t) noexcept nogil
+        void (*run)(const fc_halves_run_args *) noexcept nogil

@@ -15,6 +15,7 @@ cdef extern from "tiles.h" nogil:
         int across
         int accumulate
         const char *a[2]
+        ptrdiff_t pixel
         ptrdiff_t low
         ptrdiff_t block
         const ptrdiff_t *tap

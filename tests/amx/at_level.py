@@ -25,6 +25,7 @@ assert dispatch.isa() == "amx", "run me through test_amx.py"
 # low halves, 2^-16: where all of a sum's terms err alike, three times the promise for other data.
 HIGH, WORST, MEDIUM = 1e-5, 2.0**-15, 2.0**-7
 THREE, ONE = "3 bfloat16", "bfloat16"
+RUNS_OF_THREE, RUNS_OF_ONE = f"runs, {THREE}", f"runs, {ONE}"
 
 try:
     EMULATED = ctypes.c_long.in_dll(ctypes.CDLL(None), "amx_emulator_products")
@@ -54,6 +55,7 @@ def force(monkeypatch):
         def chosen(problem, *rest):
             if plan.tile_refusal(problem, "high", exact=False):
                 return choose(problem, *rest)
+            assert not form.startswith("runs") or plan.merges(problem)
             return plan.Choice("im2col", form, 0, "")
 
         monkeypatch.setattr(plan, "choose", chosen)
@@ -93,8 +95,29 @@ CASES = {
 }  # fmt: skip
 
 
+# The same of few channels, whose kernel rows are runs.
+RUN_CASES = {
+    name: CASES[name] for name in (
+        "one pixel", "one window", "strided unevenly", "stride beyond the kernel", "mostly padding",
+        "same", "groups", "stripes", "tall", "7x7",
+    )
+} | {
+    "11x11": ((1, 3, 27, 31), (33, 3, 11, 11), {"stride": 4, "padding": (2, 1)}),
+    "one channel": ((2, 1, 9, 40), (20, 1, 5, 5), {"padding": 2}),
+    "a whole step": ((1, 8, 7, 9), (18, 8, 3, 4), {"padding": 1}),
+    "dilated down": ((1, 5, 19, 12), (17, 5, 3, 3), {"dilation": (3, 1), "padding": (3, 0)}),
+    "groups of long runs": ((1, 22, 6, 19), (6, 11, 3, 7), {"groups": 2, "stride": (1, 2)}),
+    "most runs": ((1, 3, 15, 40), (5, 3, 12, 20), {}),
+}  # fmt: skip
+
+
 @pytest.fixture(params=CASES.values(), ids=CASES)
 def case(request):
+    return request.param
+
+
+@pytest.fixture(params=RUN_CASES.values(), ids=RUN_CASES)
+def run_case(request):
     return request.param
 
 
@@ -135,9 +158,8 @@ def assert_close(y, sums, magnitudes, bound):
     assert abs(y - sums).max() <= bound * magnitudes.max()
 
 
-@pytest.mark.parametrize(("form", "bound"), [(THREE, HIGH), (ONE, MEDIUM)])
-def test_agrees_with_the_reference(rng, case, form, bound, force):
-    force(form)
+def check_agreement(rng, case):
+    """Three orders of memory have the same bits; the reference's sums, and those of magnitudes."""
     x, weight, bias, arguments = operands(rng, case)
     results = []
     for order in ORDERS:
@@ -148,20 +170,40 @@ def test_agrees_with_the_reference(rng, case, form, bound, force):
         results.append(out)
     np.testing.assert_array_equal(results[1], results[0])
     np.testing.assert_array_equal(results[2], results[0])
-    assert_close(results[0], *exact("conv2d", x, weight, bias, **arguments), bound)
+    return results[0], *exact("conv2d", x, weight, bias, **arguments)
 
 
-def test_same_bits_for_any_number_of_threads(rng, case, threads, force):
-    force(THREE)
+@pytest.mark.parametrize(("form", "bound"), [(THREE, HIGH), (ONE, MEDIUM)])
+def test_agrees_with_the_reference(rng, case, form, bound, force):
+    force(form)
+    assert_close(*check_agreement(rng, case), bound)
+
+
+@pytest.mark.parametrize(("form", "bound"), [(RUNS_OF_THREE, HIGH), (RUNS_OF_ONE, MEDIUM)])
+def test_runs_agree_with_the_reference(rng, run_case, form, bound, force):
+    force(form)
+    assert_close(*check_agreement(rng, run_case), bound)
+
+
+def check_threads(rng, case, threads, force, form):
+    force(form)
     x, weight, bias, arguments = operands(rng, case)
     threads(1)
     expected = conv2d(x, weight, bias, **arguments)
     for count in (2, 3, 7):
         threads(count)
-        force(THREE)  # blocks are planned for a number of threads
+        force(form)  # blocks are planned for a number of threads
         np.testing.assert_array_equal(conv2d(x, weight, bias, **arguments), expected)
         prepared = prepare_conv(weight, bias, **arguments)
         np.testing.assert_array_equal(prepared(channels_last(x)), expected)
+
+
+def test_same_bits_for_any_number_of_threads(rng, case, threads, force):
+    check_threads(rng, case, threads, force, THREE)
+
+
+def test_runs_have_the_same_bits_for_any_number_of_threads(rng, run_case, threads, force):
+    check_threads(rng, run_case, threads, force, RUNS_OF_THREE)
 
 
 @pytest.mark.parametrize("op", ["conv1d", "conv3d", "conv_transpose2d", "conv_transpose3d"])
@@ -241,6 +283,23 @@ def test_what_is_not_finite(rng, force):
         expected = reference.conv2d(x.astype(float), weight.astype(float), padding=1)
     assert np.isnan(expected[0, 2]).any() and np.isposinf(expected[0, 2]).any()
     np.testing.assert_allclose(conv2d(x, weight, padding=1), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("form", "bound"), [(RUNS_OF_THREE, 1e-3), (RUNS_OF_ONE, 0.3)])
+def test_what_is_not_finite_in_runs(rng, form, bound, force):
+    """Where the reference has it, and to the left as far as steps see behind their runs."""
+    force(form)
+    x, weight, _, _ = operands(rng, ((1, 3, 9, 40), (4, 3, 3, 3), {}))
+    x[0, 1, 4, 20], x[0, 0, 7, 35] = np.inf, np.nan
+    seen = np.zeros((9, 40), bool)
+    for row, column in ((4, 20), (7, 35)):
+        seen[row - 1 : row + 2, column - 9 : column + 2] = True  # a step: 32 values, 3 a pixel
+    with np.errstate(invalid="ignore"):
+        expected = reference.conv2d(x.astype(float), weight.astype(float), padding=1)
+    y = conv2d(x, weight, padding=1)
+    spoilt = ~np.isfinite(expected)
+    assert spoilt.any() and not np.isfinite(y[spoilt]).any()
+    np.testing.assert_allclose(y[..., ~seen], expected[..., ~seen], rtol=0, atol=bound)
 
 
 def test_medium_keeps_infinities_and_nan(rng, force):

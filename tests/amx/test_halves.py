@@ -30,19 +30,20 @@ def arguments(name, *fields):
 
 Split = arguments("Split", "p:src", "n:src_pixel", "n:src_channel", "n:channels", "n:width",
                   "n:first", "n:pixels", "p:dst", "n:block", "n:low")
+Run = arguments("Run", "p:src", "n:count", "p:high", "p:low")
 Pack = arguments("Pack", "p:weight", "n:row", "n:depth", "n:taps", "n:channels", "n:across",
                  "i:low", "p:dst")
 
 
 @pytest.fixture(scope="module", params=LEVELS)
 def kernels(request, shared_library):
-    """The functions of the table: split, pack, add."""
+    """The functions of the table: split, pack, add, run."""
     level = request.param
     library = shared_library(
         SOURCE, *FLAGS["KERNEL_FLAGS"], *FLAGS["LEVEL_FLAGS"][level],
         f"-DFC_LEVEL={level}", "-DFC_DTYPE=32",
     )  # fmt: skip
-    table = (ctypes.c_void_p * 3).in_dll(ctypes.CDLL(library), f"fc_halves_f32_{level}")
+    table = (ctypes.c_void_p * 4).in_dll(ctypes.CDLL(library), f"fc_halves_f32_{level}")
     return [ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address) for address in table]
 
 
@@ -120,6 +121,24 @@ def test_split(kernels, size, low, order):
         got = as_floats(made[:, copy, :width]).reshape(blocks, width, 16, 2)
         got = got.transpose(1, 0, 3, 2).reshape(width, -1)
         np.testing.assert_array_equal(got, part)
+
+
+@pytest.mark.parametrize("low", [True, False])
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 32, 100])
+def test_run(kernels, count, low):
+    """In their order; whole vectors are written."""
+    values = np.full(count + 1, np.nan, np.float32)
+    values[:count] = values_of(np.random.default_rng(9), (max(14, count),))[:count]
+    made = np.full((2, count + 17), 0xABCD, np.uint16)
+    kernels[3](ctypes.byref(Run(
+        values.ctypes.data, count, made[0].ctypes.data, made[1].ctypes.data if low else None,
+    )))  # fmt: skip
+    values = values[:count]
+    parts = halves_of(values) if low else [np.where(np.isfinite(values), nearest(values), values)]
+    for copy, part in enumerate(parts):
+        np.testing.assert_array_equal(as_floats(made[copy, :count]), part)
+        assert (made[copy, count + 15 :] == 0xABCD).all()
+    assert low or (made[1] == 0xABCD).all()
 
 
 WEIGHTS = [(1, 1, 1), (32, 32, 9), (17, 33, 4), (16, 70, 1), (20, 5, 25), (3, 40, 121), (5, 3, 256)]

@@ -168,6 +168,31 @@ static void split(const fc_halves_split_args *s) {
     }
 }
 
+/* ---- runs ---- */
+
+typedef uint16_t half_words
+    __attribute__((vector_size(FC_VECTOR_BYTES / 2), aligned(2), may_alias));
+
+FC_INLINE void store_halves(char *dst, uvec upper) {
+    *(half_words *)dst = __builtin_convertvector(upper >> 16, half_words);
+}
+
+static void run(const fc_halves_run_args *r) {
+    for (ptrdiff_t i = 0; i < r->count; i += FC_LANES) {
+        const vec v = load_upto((const real *)r->src + i, r->count - i);
+        const int extreme = any_extreme(v, v);
+        uvec high, low;
+        if (!r->low) {
+            store_halves(r->high + 2 * i, extreme ? half_of_any(v) : nearest((uvec)v));
+            continue;
+        }
+        if (__builtin_expect(extreme, 0)) halves_of_any(v, &high, &low);
+        else halves_of(v, &high, &low);
+        store_halves(r->high + 2 * i, high);
+        store_halves(r->low + 2 * i, low);
+    }
+}
+
 /* ---- weights ---- */
 
 /* Consecutive weights of FC_LANES output channels, [weight][output channel]. */
@@ -220,7 +245,7 @@ static void add(char *sums, const char *more, ptrdiff_t count) {
     for (ptrdiff_t i = 0; i < count; i += FC_LANES) store(to + i, load(to + i) + load(from + i));
 }
 
-const fc_halves_kernels FC_TABLE(halves) = {split, pack, add};
+const fc_halves_kernels FC_TABLE(halves) = {split, pack, add, run};
 #else
 const fc_halves_kernels FC_TABLE(halves) = {0};
 #endif

@@ -26,6 +26,13 @@ typedef struct {
     ptrdiff_t low;                      /* bytes to the low copy; 0: the high halves are all */
 } fc_halves_split_args;
 
+/* Floats that lie side by side into halves that do, in the same order. */
+typedef struct {
+    const char *src;
+    ptrdiff_t count;
+    char *high, *low;                   /* low NULL: the high halves are all */
+} fc_halves_run_args;
+
 /* A panel of weights [output channel][input channel][tap] into tiles of pairs of input channels:
  * [channel block][tap][high, low][tile][16 pairs][16 output channels][2]. */
 typedef struct {
@@ -43,6 +50,7 @@ typedef struct {
     void (*split)(const fc_halves_split_args *);
     void (*pack)(const fc_halves_pack_args *);
     void (*add)(char *sums, const char *more, ptrdiff_t count); /* whole vectors */
+    void (*run)(const fc_halves_run_args *);
 } fc_halves_kernels;
 
 #endif

@@ -27,7 +27,8 @@ typedef struct {
     int down, across;       /* tiles of pixels and of output channels, 1 or 2 */
     int accumulate;         /* go on from the sums in c */
     const char *a[2];       /* first pixel of each tile, high copy, channel block of the first step */
-    ptrdiff_t low;          /* bytes from there to the low copy */
+    ptrdiff_t pixel;        /* bytes to the next pixel, */
+    ptrdiff_t low;          /* to the low copy */
     ptrdiff_t block;        /* bytes to the next channel block */
     const ptrdiff_t *tap;   /* bytes from an output pixel to what its taps see */
     ptrdiff_t taps, first_tap;

@@ -35,9 +35,9 @@ static void release(void) { __asm__ volatile("tilerelease" : : : "memory"); }
 #define ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile : :)
 #define MULTIPLY(c, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c : :)
 
-FC_INLINE void load_a(const int down, const char *const a[2], ptrdiff_t distance) {
-    LOAD(4, a[0] + distance, FC_TILE_PIXEL);
-    if (down == 2) LOAD(5, a[1] + distance, FC_TILE_PIXEL);
+FC_INLINE void load_a(const int down, const fc_tiles_args *t, ptrdiff_t distance) {
+    LOAD(4, t->a[0] + distance, t->pixel);
+    if (down == 2) LOAD(5, t->a[1] + distance, t->pixel);
 }
 
 FC_INLINE void load_b(const int across, const char *b) {
@@ -85,10 +85,10 @@ FC_INLINE void run(const int down, const int across, const int low, const fc_til
             __builtin_prefetch(ahead, 0, 2);
         load_b(across, b);
         if (low) {
-            load_a(down, t->a, at + t->low);
+            load_a(down, t, at + t->low);
             multiply(down, across);
         }
-        load_a(down, t->a, at);
+        load_a(down, t, at);
         multiply(down, across);
         b += across * FC_TILE_BYTES;
         if (low) {
