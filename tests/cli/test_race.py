@@ -101,7 +101,7 @@ def test_times_and_errors(race_tiny):
         assert len(result["runs_ms"]) == TINY.runs
         assert result["ms"] == min(result["runs_ms"]) > 0
         assert result["cold_ms"] > 0
-        assert 0 < result["error"] < 1e-6
+        assert 0 < result["error"] < 1e-5  # what "high" promises
 
 
 def test_without_stopping(race_tiny, monkeypatch):
