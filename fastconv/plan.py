@@ -65,11 +65,11 @@ ROWS_SUM = 10
 WELL_AHEAD = 0.85
 # Channels in and out that tiles are filled up to, pixels in a row.
 TILE_DEPTH, TILE_COLUMNS, TILE_PIXELS = 32, 16, 16
-# Most taps (FC_HALVES_TAPS), and bytes of the input that one tile of pixels sees, in both halves.
-TILE_TAPS = 256
-# Most steps of a window's runs (MOST_RUNS).
-TILE_RUNS = 24
-TILE_STRIP = 4 << 20
+# Most taps (FC_HALVES_TAPS), and steps of a window's runs (MOST_RUNS).
+TILE_TAPS, TILE_RUNS = 256, 24
+# Bytes of the input, in both halves, that one tile of pixels sees at most, and that a block of tiles
+# sees where it can (STRIP_BYTES).
+TILE_STRIP, TILE_BLOCK = 4 << 20, 1 << 20
 # Forms by vectors that tiles may replace: tap by tap, and run by run.
 DENSE_FORMS = "pointers", "pointwise"
 RUN_FORMS = "rows", "planes"
@@ -312,6 +312,18 @@ def split_elements(p, rows, columns):
     return p.kernel[0] * grid * rounded_up(p.group_in, TILE_DEPTH)
 
 
+def split_in_blocks(p):
+    """Input elements that tiles split: those that blocks share are split by each of them."""
+    rows, columns = p.out_size[1:]
+    while 4 * split_elements(p, rows, columns) > TILE_BLOCK and rows * columns > TILE_PIXELS:
+        if rows > 1:
+            rows = math.ceil(rows / 2)
+        else:
+            columns = math.ceil(columns / 2)
+    blocks = math.ceil(p.out_size[1] / rows) * math.ceil(p.out_size[2] / columns)
+    return blocks * split_elements(p, rows, columns)
+
+
 def rounded_up(count, unit):
     """The next multiple of a unit."""
     return math.ceil(count / unit) * unit
@@ -364,7 +376,7 @@ def tile_cost(p, precision):
         * rounded_up(p.group_out, TILE_COLUMNS)
     pixels = slices * rounded_up(walked, TILE_PIXELS)
     cost = weights * (TILE_PRODUCT[precision] * pixels + WEIGHT)
-    cost += TILE_SPLIT[precision] * slices * split_elements(p, rows, columns)
+    cost += TILE_SPLIT[precision] * slices * split_in_blocks(p)
     cost += TILE_FINISH * slices * rows * columns * p.group_out
     return cost if p.packed else cost + TILE_PACK * weights
 
