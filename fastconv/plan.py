@@ -67,8 +67,8 @@ WELL_AHEAD = 0.85
 TILE_DEPTH, TILE_COLUMNS, TILE_PIXELS = 32, 16, 16
 # Most taps (FC_HALVES_TAPS), and steps of a window's runs (MOST_RUNS).
 TILE_TAPS, TILE_RUNS = 256, 24
-# Bytes of the input, in both halves, that one tile of pixels sees at most, and that a block of tiles
-# sees where it can (STRIP_BYTES).
+# Bytes of the input, in both halves, that one tile of pixels sees at most, and that a block of
+# tiles sees where it can (STRIP_BYTES).
 TILE_STRIP, TILE_BLOCK = 4 << 20, 1 << 20
 # Forms by vectors that tiles may replace: tap by tap, and run by run.
 DENSE_FORMS = "pointers", "pointwise"
