@@ -59,10 +59,9 @@ TILE_PACK = 30
 TILE_ROW = 50
 TILE_SHORT_SUM = 30
 ROWS_SUM = 10
-# Some hosts slow tiles down to a third, and vectors not at all: where Winograd is nearly as fast it
-# is the safer choice, and the direct forms are where channels are few. Tiles must cost no more than
-# this share.
-WELL_AHEAD = 0.85
+# Some hosts slow tiles down to a third, and vectors not at all: where Winograd or a direct form is
+# nearly as fast it is the safer choice. Tiles must cost no more than this share of it.
+WELL_AHEAD = {"winograd": 0.85, "direct": 0.7}
 # Channels in and out that tiles are filled up to, pixels in a row.
 TILE_DEPTH, TILE_COLUMNS, TILE_PIXELS = 32, 16, 16
 # Most taps (FC_HALVES_TAPS), and steps of a window's runs (MOST_RUNS).
@@ -406,7 +405,7 @@ def with_tiles(p, choice, precision, exact):
         return choice
     runs = "runs, " if choice.form in RUN_FORMS else ""
     cost = (runs_cost if runs else tile_cost)(p, precision)
-    if cost >= otherwise * (1 if choice.form in DENSE_FORMS else WELL_AHEAD):
+    if cost >= otherwise * (1 if choice.form in DENSE_FORMS else WELL_AHEAD[choice.algorithm]):
         return choice
     if precision == "medium":
         return Choice("im2col", f"{runs}bfloat16", 0, 'tiles: products of bfloat16 for "medium"')
