@@ -118,6 +118,7 @@ import os, signal, sys, threading, time
 import numpy as np
 import fastconv
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
 algorithm, count = sys.argv[1], int(sys.argv[2])
 x, weight = np.ones((1, 64, 256, 256), np.float32), np.ones((64, 64, 63, 63), np.float32)
 if algorithm == "winograd":
