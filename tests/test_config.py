@@ -10,9 +10,8 @@ import fastconv
 X, WEIGHT = (1, 64, 56, 56), (64, 64, 3, 3)
 
 
-def exact(**options):
-    """Whether products stay sums of floats: by neither Winograd nor tiles."""
-    return fastconv.explain_conv2d(X, WEIGHT, padding=1, **options).form == "pointers"
+def algorithm(**options):
+    return fastconv.explain_conv2d(X, WEIGHT, padding=1, **options).algorithm
 
 
 @pytest.fixture(autouse=True)
@@ -32,13 +31,13 @@ def test_precision_within_a_block():
     fastconv.set_precision("high")
     with fastconv.precision("highest"):
         assert fastconv.get_precision() == "highest"
-        assert exact()
-        assert not exact(precision="high")
+        assert algorithm() == "im2col"
+        assert algorithm(precision="high") == "winograd"
         with fastconv.precision("medium"):
             assert fastconv.get_precision() == "medium"
         assert fastconv.get_precision() == "highest"
     assert fastconv.get_precision() == "high"
-    assert not exact()
+    assert algorithm() == "winograd"
 
 
 def test_precision_comes_back_after_an_error():
