@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from fastconv import plot, shapes
+from fastconv._engine import dispatch
 from fastconv.cli import main
 from fastconv.cli.race import command, lanes
 from fastconv.cli.race.contest import Contest, Pool, layer_contests, pool_contests
@@ -96,12 +97,13 @@ def race_tiny(tmp_path, contestant):
 def test_times_and_errors(race_tiny):
     times, missing = race_tiny("steady", "chatty")
     assert missing == {} and list(times) == [OURS, "steady", "chatty"]
-    for result in times.values():
+    for name, result in times.items():
         assert result["refused"] is None
         assert len(result["runs_ms"]) == TINY.runs
         assert result["ms"] == min(result["runs_ms"]) > 0
         assert result["cold_ms"] > 0
-        assert 0 < result["error"] < 1e-5  # what "high" promises
+        by_tiles = name == OURS and dispatch.has_tiles()
+        assert 0 < result["error"] < (1e-5 if by_tiles else 1e-6)
 
 
 def test_without_stopping(race_tiny, monkeypatch):
