@@ -353,30 +353,24 @@ def merges(p):
     return p.kernel[0] == p.dilation[2] == 1 and p.kernel[1] * run_steps(p) <= TILE_RUNS
 
 
-def runs_cost(p, precision):
-    """As `tile_cost`, of merged runs."""
+def tile_cost(p, precision, runs):
+    """Cost by tiles in multiply-adds, on the scale of `gemm_cost`: by runs, or tap by tap."""
     rows, columns = p.out_size[1:]
+    if runs:
+        depth = p.kernel[1] * run_steps(p) * TILE_DEPTH
+        pixels = rows * rounded_up(columns, TILE_PIXELS)
+        split = TILE_ROW * rows * columns * math.prod(p.stride) * p.group_in
+    else:
+        depth = math.prod(p.kernel) * rounded_up(p.group_in, TILE_DEPTH)
+        # short rows run on over the columns between them, long ones are filled up
+        walked = rows * min(columns + tile_steps(p, 2)[1], rounded_up(columns, TILE_PIXELS))
+        pixels = rounded_up(walked, TILE_PIXELS)
+        split = TILE_SPLIT[precision] * split_in_blocks(p)
+    weights = depth * rounded_up(p.group_out, TILE_COLUMNS)
+    finish = (TILE_SHORT_SUM if runs else TILE_FINISH) * rows * columns * p.group_out
     slices = p.batch * p.out_size[0]
-    weights = p.kernel[1] * run_steps(p) * TILE_DEPTH * rounded_up(p.group_out, TILE_COLUMNS)
-    pixels = slices * rows * rounded_up(columns, TILE_PIXELS)
-    cost = weights * (TILE_PRODUCT[precision] * pixels + WEIGHT)
-    cost += TILE_ROW * slices * rows * columns * math.prod(p.stride) * p.group_in
-    cost += TILE_SHORT_SUM * slices * rows * columns * p.group_out
-    return cost if p.packed else cost + TILE_PACK * weights
-
-
-def tile_cost(p, precision):
-    """Cost by tiles in multiply-adds, on the scale of `gemm_cost`."""
-    slices = p.batch * p.out_size[0]
-    rows, columns = p.out_size[1:]
-    # short rows run on over the columns between them, long ones are filled up
-    walked = rows * min(columns + tile_steps(p, 2)[1], rounded_up(columns, TILE_PIXELS))
-    weights = math.prod(p.kernel) * rounded_up(p.group_in, TILE_DEPTH) \
-        * rounded_up(p.group_out, TILE_COLUMNS)
-    pixels = slices * rounded_up(walked, TILE_PIXELS)
-    cost = weights * (TILE_PRODUCT[precision] * pixels + WEIGHT)
-    cost += TILE_SPLIT[precision] * slices * split_in_blocks(p)
-    cost += TILE_FINISH * slices * rows * columns * p.group_out
+    cost = weights * (TILE_PRODUCT[precision] * slices * pixels + WEIGHT)
+    cost += slices * (split + finish)
     return cost if p.packed else cost + TILE_PACK * weights
 
 
@@ -404,8 +398,8 @@ def with_tiles(p, choice, precision, exact):
     if otherwise is None:
         return choice
     runs = "runs, " if choice.form in RUN_FORMS else ""
-    cost = (runs_cost if runs else tile_cost)(p, precision)
-    if cost >= otherwise * (1 if choice.form in DENSE_FORMS else WELL_AHEAD[choice.algorithm]):
+    share = 1 if choice.form in DENSE_FORMS else WELL_AHEAD[choice.algorithm]
+    if tile_cost(p, precision, runs) >= share * otherwise:
         return choice
     if precision == "medium":
         return Choice("im2col", f"{runs}bfloat16", 0, 'tiles: products of bfloat16 for "medium"')
