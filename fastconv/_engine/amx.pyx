@@ -16,8 +16,8 @@ Sums are chains of 64 steps, added in order. Blocks follow the number of threads
 """
 
 from . cimport threads
-from .amx_block cimport Axis, Blocking, Task, finish, multiply, packed_panel_at, panel_tiles
-from .amx_block cimport point_at_result, split_rows, split_strip
+from .amx_block cimport Axis, Blocking, Task, finish, input_rows, multiply, packed_panel_at
+from .amx_block cimport panel_tiles, point_at_result, split_rows, split_strip
 from .arithmetic cimport ceil_div, gcd, index, round_up
 from .dispatch cimport kernels
 from .halves_kernels cimport fc_halves_pack_args
@@ -60,11 +60,6 @@ cdef Axis axis_of(const fc_conv *c, int axis) noexcept:
     return a
 
 
-cdef index input_rows(const Blocking *b) noexcept:
-    """Of a block."""
-    return (b.rows - 1) * b.conv.stride[1] + (b.conv.kernel[1] - 1) * b.conv.dilation[1] + 1
-
-
 cdef index row_floats(const Blocking *b) noexcept:
     """Of an input row that a block sees."""
     return ((b.stripe - 1) * b.conv.stride[2] + b.conv.kernel[2]) * b.group_in
@@ -74,7 +69,7 @@ cdef void measure_rows(Blocking *b) noexcept:
     """The same of rows of merged runs: a vector is written past their ends."""
     b.row_bytes = round_up(row_floats(b) * 2 + FC_TILE_PIXEL, FC_TILE_PIXEL)
     b.row = b.conv.stride[1] * b.row_bytes
-    b.low_at = input_rows(b) * b.row_bytes * (1 if b.low else 0)
+    b.low_at = input_rows(b, b.rows) * b.row_bytes * (1 if b.low else 0)
     b.block_bytes = 0
 
 
@@ -102,7 +97,7 @@ cdef index strip_bytes(const Blocking *b) noexcept:
     """All channel blocks, and what the last tiles read past their pixels."""
     cdef index past = 2 * FC_TILE_PIXELS * b.pixel + b.run_blocks * FC_TILE_PIXEL
     if b.merged:
-        return b.low_at + input_rows(b) * b.row_bytes + past
+        return b.low_at + input_rows(b, b.rows) * b.row_bytes + past
     return b.channel_blocks * b.block_bytes + past
 
 
@@ -141,7 +136,7 @@ cdef double makespan(const Blocking *b) noexcept:
     """Cycles of the thread with most to do."""
     cdef double products = <double> b.tiles * b.steps * (3 if b.low else 1) \
         * ceil_div(min(b.panels_per_task * FC_TILE_PANEL, b.group_out), FC_TILE_COLUMNS)
-    cdef double elements = <double> input_rows(b) * row_floats(b) if b.merged else \
+    cdef double elements = <double> input_rows(b, b.rows) * row_floats(b) if b.merged else \
         <double> b.conv.kernel[0] * b.slice * b.channel_blocks * FC_TILE_DEPTH
     cdef double sums = <double> b.tiles * FC_TILE_PIXELS * b.panels_per_task * FC_TILE_PANEL
     return ceil_div(task_count(b), threads.maximum()) \

@@ -56,6 +56,11 @@ cdef inline const ptrdiff_t *tap_table(const Blocking *b) noexcept nogil:
     return <const ptrdiff_t *> (b + 1)
 
 
+cdef inline index input_rows(const Blocking *b, index rows) noexcept nogil:
+    """That so many output rows see, first to last."""
+    return (rows - 1) * b.conv.stride[1] + (b.conv.kernel[1] - 1) * b.conv.dilation[1] + 1
+
+
 cdef inline index step_bytes(const Blocking *b) noexcept nogil:
     """Packed weights of a step, for 16 output channels."""
     return FC_TILE_BYTES * (2 if b.low else 1)

@@ -128,8 +128,8 @@ cdef void halve_row(const Task *t, index row, char *dst) noexcept nogil:
 
 cdef void split_rows(const Task *t) noexcept nogil:
     cdef const fc_conv *c = &t.b.conv
-    cdef index count = (t.rows - 1) * c.stride[1] + (c.kernel[1] - 1) * c.dilation[1] + 1, row
-    for row in range(count):
+    cdef index row
+    for row in range(input_rows(t.b, t.rows)):
         halve_row(t, t.row * c.stride[1] - c.pad[1] + row, t.workspace + row * t.b.row_bytes)
 
 

@@ -238,5 +238,5 @@ static double peak(ptrdiff_t rounds) {
     return 2.0 * CHAINS * FC_LANES * (double)rounds;
 }
 
-const fc_gemm_kernels FC_TABLE(gemm) = {FC_LANES, TILE_ROWS, tile, tiles_of,
-                                                point, shift, pack, peak};
+const fc_gemm_kernels FC_TABLE(gemm) = {
+    FC_LANES, TILE_ROWS, tile, tiles_of, point, shift, pack, peak};
