@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 
 from .arithmetic cimport ceil_div, clamp, index
 from .kernels cimport FC_AHEAD_STEPS, FC_CACHE_LINE, fc_finish_args, fc_gather_args
-from .kernels cimport fc_gemm_args, fc_pack_args
+from .kernels cimport fc_gemm_ahead_bytes, fc_gemm_args, fc_pack_args
 from .op cimport fc_call, fc_conv, fc_view
 
 
@@ -337,11 +337,6 @@ cdef fc_finish_args finish_of(const Task *t, index panel) noexcept nogil:
     return f
 
 
-cdef inline index ahead_bytes(const fc_gemm_args *g) noexcept nogil:
-    """What a tile brings near."""
-    return g.taps * ceil_div(g.depth, FC_AHEAD_STEPS) * g.ahead_lines * FC_CACHE_LINE
-
-
 cdef void look_ahead(const Task *t, fc_gemm_args *g) noexcept nogil:
     """Bring the next pass's weights near, a little by every tile of this one.
 
@@ -380,7 +375,7 @@ cdef void multiply_block(const Task *t, fc_gemm_args *g, index tap, bint shorten
     while g.first < t.count:
         g.rows = <int> min(rows, t.count - g.first)
         multiply_shortened(t, g, tap)
-        g.ahead += ahead_bytes(g)
+        g.ahead += fc_gemm_ahead_bytes(g)
         g.a += g.rows
         g.c += g.rows * g.c_row
         g.first += g.rows

@@ -57,6 +57,8 @@ cdef extern from "kernels.h" nogil:
         const char *ahead
         ptrdiff_t ahead_lines
 
+    ptrdiff_t fc_gemm_ahead_bytes(const fc_gemm_args *)
+
     ctypedef struct fc_pack_args:
         const char *weight
         ptrdiff_t row

@@ -134,15 +134,9 @@ static void tile(const fc_gemm_args *g) { tiles[g->vectors][g->rows](g); }
 
 static const int tile_rows[FC_MAX_VECTORS + 1] = TILE_ROWS;
 
-/* What a tile brings near. */
-FC_INLINE ptrdiff_t ahead_bytes(const fc_gemm_args *g) {
-    const ptrdiff_t parts = (g->depth + FC_AHEAD_STEPS - 1) / FC_AHEAD_STEPS;
-    return g->taps * parts * g->ahead_lines * FC_CACHE_LINE;
-}
-
 static void tiles_of(const fc_gemm_args *all, ptrdiff_t pixels) {
     fc_gemm_args g = *all;
-    const ptrdiff_t ahead = ahead_bytes(&g);
+    const ptrdiff_t ahead = fc_gemm_ahead_bytes(&g);
     for (g.rows = tile_rows[g.vectors]; pixels > 0; pixels -= g.rows) {
         if (pixels < g.rows) g.rows = (int)pixels;
         tile(&g);

@@ -75,6 +75,12 @@ typedef struct {
     ptrdiff_t ahead_lines; /* of FC_CACHE_LINE bytes, 0 where nothing is known */
 } fc_gemm_args;
 
+/* What a tile of these arguments brings near. */
+static inline ptrdiff_t fc_gemm_ahead_bytes(const fc_gemm_args *g) {
+    const ptrdiff_t parts = (g->depth + FC_AHEAD_STEPS - 1) / FC_AHEAD_STEPS;
+    return g->taps * parts * g->ahead_lines * FC_CACHE_LINE;
+}
+
 /* Pack weights for one panel: dst[(tap * depth + k) * width + j] = w[j * row + (k * taps + tap)],
  * zero for j >= channels; `width` elements is the panel's whole number of vectors. Returns whether
  * all weights are finite, so that zeros may be left out. */
