@@ -1,8 +1,8 @@
 """Direct depthwise convolution of channels-last memory: vectors along the channels.
 
-One input channel for each output channel. Windows are read where they lie: an output row's inner
-columns through one pointer and two distances a kernel row, its columns at an edge tap by tap, and
-whatever is outside the input from a row of zeros.
+One input channel for each output channel. Windows are read where they lie, through one pointer and
+two distances a kernel row; rows outside the input are a row of zeros, and at the ends of a row the
+tiles make zeros of the columns outside.
 
     x --windows--> tile --> out             (channels contiguous in the result)
     x --windows--> tile --> sums --finish--> out
@@ -10,8 +10,8 @@ whatever is outside the input from a row of zeros.
 Where channels fill no whole vectors (a colour picture's three), neighbouring inner pixels are
 joined into one long pixel of whole vectors, with as many copies of the weights.
 
-Chains of at most 512 multiply-adds in the order kernel depth, height, width, added in order, at an
-edge as inside. Padding is multiplied like any other zero.
+Chains of at most 512 multiply-adds in the order kernel depth, height, width, added in order. Padding
+is multiplied like any other zero.
 """
 
 from libc.string cimport memcpy, memset
@@ -28,8 +28,6 @@ cdef index CHAIN = 512
 # Work is cut into up to this many tasks of at least this many operations.
 cdef index TASKS = 64
 cdef double TASK_OPERATIONS = 2e5
-# Window tables grow with the kernel: from here on planes are the better form.
-cdef index MOST_TAPS = 4096
 # Pixels of at least this many vectors are not joined: what their last vector wastes is little.
 cdef index JOINED_BELOW = 4
 
@@ -45,6 +43,7 @@ cdef struct Depthwise:
     index padded                      # elements of that row: whole vectors
     index inner, inner_end            # output columns whose windows lie inside the input's rows
     index task_rows, row_blocks       # output rows of a task
+    index columns, column_blocks      # its output columns
     bint in_place                     # the kernel writes the result; else sums go through finish
     index sum_pixel
     index zeros_at, bias_at, rows_at, windows_at, sums_at, workspace
@@ -54,8 +53,8 @@ cdef Prepared plan_depthwise(const fc_conv *conv, const fc_view *x, const fc_vie
                              const fc_view *residual):
     cdef index element = 8 if conv.type else 4
     cdef index taps = conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
-    if x.channel != element or conv.in_channels != conv.groups \
-            or conv.out_channels != conv.groups or taps > MOST_TAPS or conv.kernel[2] > CHAIN:
+    if x.channel != element or x.space[2] == 0 or conv.in_channels != conv.groups \
+            or conv.out_channels != conv.groups or conv.kernel[2] > CHAIN:
         return plan_planes(conv, x, out, residual)
     cdef Prepared op = Prepared.__new__(Prepared)
     cdef Depthwise *b = <Depthwise *> new_blocking(op, sizeof(Depthwise))
@@ -71,12 +70,11 @@ cdef Prepared plan_depthwise(const fc_conv *conv, const fc_view *x, const fc_vie
     b.zeros_at = 0
     b.bias_at = b.padded * element
     b.rows_at = 2 * b.padded * element
-    b.windows_at = b.rows_at \
-        + round_up(conv.kernel[0] * conv.kernel[1] * sizeof(char *), 64)
-    b.sums_at = b.windows_at + round_up(max(1, taps) * sizeof(fc_window_row), 64)
+    b.windows_at = b.rows_at + round_up(b.rows * sizeof(char *), 64)
+    b.sums_at = b.windows_at + round_up(b.rows * sizeof(fc_window_row), 64)
     b.workspace = b.sums_at
     if not b.in_place:
-        b.workspace += conv.out_size[2] * b.sum_pixel
+        b.workspace += b.columns * b.sum_pixel
     b.workspace = round_up(b.workspace, 4096) + 64
     op.pack = pack_depthwise
     op.run = run_depthwise
@@ -115,13 +113,17 @@ cdef void plan_inner(Depthwise *b) noexcept nogil:
 
 
 cdef void plan_tasks(Depthwise *b) noexcept nogil:
-    """Rows of one output plane; a plane is cut where that gives threads enough to do."""
+    """Rows of one output plane; planes and, where rows are few, rows are cut for enough tasks."""
     cdef const fc_conv *c = &b.conv
     cdef index wanted = clamp(<index> (conv_work(c, b.element) / TASK_OPERATIONS), 1, TASKS)
     cdef index planes = max(1, c.batch * c.out_size[0])
     b.row_blocks = clamp(ceil_div(wanted, planes), 1, max(1, c.out_size[1]))
     b.task_rows = max(1, ceil_div(c.out_size[1], b.row_blocks))
     b.row_blocks = ceil_div(c.out_size[1], b.task_rows)
+    b.column_blocks = max(1, wanted // max(1, planes * b.row_blocks))
+    b.columns = round_up(max(1, ceil_div(c.out_size[2], b.column_blocks)),
+                         b.kernels.direct.depthwise_pixels * b.joined)
+    b.column_blocks = ceil_div(c.out_size[2], b.columns)
 
 
 def depthwise_tile(dtype="float32"):
@@ -169,14 +171,14 @@ cdef struct Row:
     char *workspace
     const char **kernel_rows         # of the input
     index image, depth, row
-    index joined                     # pixels that one pixel of the windows aimed at stands for
+    index column, end                # of the result
 
 
 cdef void find_kernel_rows(const Row *t) noexcept nogil:
     """Where the input row under each kernel row begins; NULL outside the input."""
     cdef const fc_conv *c = &t.b.conv
     cdef index y, plane, at = 0, depth, row
-    for plane in range(c.kernel[0]):
+    for plane in range(c.kernel[0] if t.b.rows else 0):
         depth = t.depth * c.stride[0] - c.pad[0] + plane * c.dilation[0]
         for y in range(c.kernel[1]):
             row = t.row * c.stride[1] - c.pad[1] + y * c.dilation[1]
@@ -186,103 +188,88 @@ cdef void find_kernel_rows(const Row *t) noexcept nogil:
             at += 1
 
 
-cdef void aim_inside(Row *t, fc_depthwise_args *d, fc_window_row *window,
-                     index column) noexcept nogil:
-    """Windows of the inner columns from this one on: one entry a kernel row."""
+cdef void aim(const Row *t, fc_window_row *window, index column, index joined) noexcept nogil:
+    """The windows from this output column on."""
     cdef const Depthwise *b = t.b
     cdef const fc_conv *c = &b.conv
-    cdef index y, pixel = t.call.x.space[2], left = b.inner_end - column
-    cdef index joined = min(b.joined, left)
+    cdef index y, pixel = t.call.x.space[2], last = c.in_size[2] - joined
     cdef const char *x
-    t.joined = joined
     for y in range(b.rows):
         x = t.kernel_rows[y]
         if x == NULL:
-            window[y].x = t.workspace + b.zeros_at
+            window[y].x = window[y].first = t.workspace + b.zeros_at
             window[y].pixel = window[y].tap = 0
-        else:
-            window[y].x = x + (column * c.stride[2] - c.pad[2]) * pixel
-            window[y].pixel = joined * c.stride[2] * pixel
-            window[y].tap = c.dilation[2] * pixel
-    d.rows = b.rows
-    d.taps = c.kernel[2]
-    d.chain_rows = b.chain_rows
-    d.pixels = left // joined if joined > 1 else left
-    d.channels = joined * c.out_channels
+            window[y].span = 1
+            continue
+        window[y].x = x + (column * c.stride[2] - c.pad[2]) * pixel
+        window[y].pixel = joined * c.stride[2] * pixel
+        window[y].tap = c.dilation[2] * pixel
+        window[y].first = x if pixel > 0 else x + last * pixel
+        window[y].span = max(0, last * (pixel if pixel > 0 else -pixel) + 1)
 
 
-cdef void aim_at_edge(Row *t, fc_depthwise_args *d, fc_window_row *window,
-                      index column) noexcept nogil:
-    """The window of one column at an edge: one entry a tap."""
-    cdef const Depthwise *b = t.b
-    cdef const fc_conv *c = &b.conv
-    cdef index y, tap, at
-    cdef const char *x
-    t.joined = 1
-    for y in range(b.rows):
-        x = t.kernel_rows[y]
-        for tap in range(c.kernel[2]):
-            at = column * c.stride[2] - c.pad[2] + tap * c.dilation[2]
-            window.x = t.workspace + b.zeros_at
-            if x != NULL and 0 <= at < c.in_size[2]:
-                window.x = x + at * t.call.x.space[2]
-            window.pixel = window.tap = 0
-            window += 1
-    d.rows = b.rows * c.kernel[2]
-    d.taps = 1
-    d.chain_rows = b.chain_rows * c.kernel[2]
-    d.pixels = 1
-    d.channels = c.out_channels
-
-
-cdef void finish_row(const Row *t, char *sums) noexcept nogil:
-    """A row of sums to a result (or from a residual) whose channels are apart."""
-    cdef const Depthwise *b = t.b
-    cdef const fc_call *call = t.call
-    cdef fc_finish_args f
-    f.sums = sums
-    f.sum_row = b.sum_pixel
-    f.pixels = b.conv.out_size[2]
-    f.channels = b.conv.out_channels
-    f.epilogue.bias = call.bias
-    f.epilogue.activation = b.conv.activation
-    f.epilogue.alpha = b.conv.alpha
-    f.epilogue.beta = b.conv.beta
-    f.out = address(&call.out, t.image, 0, t.depth, t.row, 0)
-    f.out_channel = call.out.channel
-    f.out_pixel = call.out.space[2]
-    f.residual = NULL
-    if call.residual.data != NULL:
-        f.residual = address(&call.residual, t.image, 0, t.depth, t.row, 0)
-    f.residual_channel = call.residual.channel
-    f.residual_pixel = call.residual.space[2]
-    b.kernels.finish.planes(&f)
-
-
-cdef void aim_result(const Row *t, fc_depthwise_args *d, index column) noexcept nogil:
+cdef void aim_result(const Row *t, fc_depthwise_args *d, index column, index joined) noexcept nogil:
     """Where the pixels from this column on go: the result, or the row of sums."""
     cdef const Depthwise *b = t.b
     cdef const fc_view *out = &t.call.out
     cdef const fc_view *residual = &t.call.residual
     d.out.residual = NULL
     if not b.in_place:
-        d.out.out = t.workspace + b.sums_at + column * b.sum_pixel
-        d.out.out_pixel = t.joined * b.sum_pixel
+        d.out.out = t.workspace + b.sums_at + (column - t.column) * b.sum_pixel
+        d.out.out_pixel = joined * b.sum_pixel
         return
     d.out.out = address(out, t.image, 0, t.depth, t.row, column)
-    d.out.out_pixel = t.joined * out.space[2]
+    d.out.out_pixel = joined * out.space[2]
     if residual.data != NULL:
         d.out.residual = address(residual, t.image, 0, t.depth, t.row, column)
-        d.out.residual_pixel = t.joined * residual.space[2]
+        d.out.residual_pixel = joined * residual.space[2]
 
 
-cdef void run_row(Row *t) noexcept nogil:
+cdef void run_columns(const Row *t, fc_depthwise_args *d, index column, index end,
+                      index joined) noexcept nogil:
+    """Output columns up to `end`, so many joined into one."""
+    cdef const Depthwise *b = t.b
+    if column >= end:
+        return
+    aim(t, <fc_window_row *> d.window, column, joined)
+    aim_result(t, d, column, joined)
+    d.pixels = (end - column) // joined
+    d.channels = joined * b.conv.out_channels
+    d.inner = b.inner - column if joined == 1 else 0
+    d.inner_end = min(b.inner_end, end) - column if joined == 1 else d.pixels
+    b.kernels.direct.depthwise(d)
+
+
+cdef void finish_row(const Row *t) noexcept nogil:
+    """A row of sums to a result (or from a residual) whose channels are apart."""
+    cdef const Depthwise *b = t.b
+    cdef const fc_call *call = t.call
+    cdef fc_finish_args f
+    f.sums = t.workspace + b.sums_at
+    f.sum_row = b.sum_pixel
+    f.pixels = t.end - t.column
+    f.channels = b.conv.out_channels
+    f.epilogue = epilogue_of(&b.conv, call.bias, 0)
+    f.out = address(&call.out, t.image, 0, t.depth, t.row, t.column)
+    f.out_channel = call.out.channel
+    f.out_pixel = call.out.space[2]
+    f.residual = NULL
+    if call.residual.data != NULL:
+        f.residual = address(&call.residual, t.image, 0, t.depth, t.row, t.column)
+    f.residual_channel = call.residual.channel
+    f.residual_pixel = call.residual.space[2]
+    b.kernels.finish.planes(&f)
+
+
+cdef void run_row(const Row *t) noexcept nogil:
     cdef const Depthwise *b = t.b
     cdef const fc_conv *c = &b.conv
-    cdef fc_window_row *window = <fc_window_row *> (t.workspace + b.windows_at)
+    cdef index inner = t.column, inner_end, rest
     cdef fc_depthwise_args d
-    cdef index column = 0
-    d.window = window
+    d.rows = b.rows
+    d.taps = c.kernel[2]
+    d.chain_rows = b.chain_rows
+    d.window = <fc_window_row *> (t.workspace + b.windows_at)
     d.w = t.call.packed
     d.w_tap = b.padded * b.element
     d.out.epilogue = epilogue_of(c, NULL, 0)
@@ -291,16 +278,17 @@ cdef void run_row(Row *t) noexcept nogil:
     elif t.call.bias != NULL:
         d.out.epilogue.bias = t.workspace + b.bias_at
     find_kernel_rows(t)
-    while column < c.out_size[2]:
-        if b.inner <= column < b.inner_end:
-            aim_inside(t, &d, window, column)
-        else:
-            aim_at_edge(t, &d, window, column)
-        aim_result(t, &d, column)
-        b.kernels.direct.depthwise(&d)
-        column += d.pixels * t.joined
+    if b.joined > 1:
+        inner = clamp(b.inner, t.column, t.end)
+        inner_end = clamp(b.inner_end, inner, t.end)
+        rest = (inner_end - inner) % b.joined
+        run_columns(t, &d, t.column, inner, 1)
+        run_columns(t, &d, inner, inner_end - rest, b.joined)
+        run_columns(t, &d, inner_end - rest, inner_end, rest)
+        inner = inner_end
+    run_columns(t, &d, inner, t.end, 1)
     if not b.in_place:
-        finish_row(t, t.workspace + b.sums_at)
+        finish_row(t)
 
 
 cdef struct DepthwiseRun:
@@ -312,11 +300,15 @@ cdef int depthwise_task(void *context, index task, int thread) noexcept nogil:
     cdef DepthwiseRun *r = <DepthwiseRun *> context
     cdef const Depthwise *b = r.b
     cdef Row t
-    cdef index block = task % b.row_blocks
+    cdef index block
     t.b = b
     t.call = r.call
     t.workspace = r.call.workspace + thread * b.workspace
     t.kernel_rows = <const char **> (t.workspace + b.rows_at)
+    t.column = task % b.column_blocks * b.columns
+    t.end = min(t.column + b.columns, b.conv.out_size[2])
+    task //= b.column_blocks
+    block = task % b.row_blocks
     task //= b.row_blocks
     t.depth = task % b.conv.out_size[0]
     t.image = task // b.conv.out_size[0]
@@ -335,6 +327,7 @@ cdef int run_depthwise(const void *blocking, const fc_call *call) noexcept nogil
     r.b = <const Depthwise *> blocking
     r.call = call
     return threads.run(depthwise_task, &r,
-                       r.b.conv.batch * r.b.conv.out_size[0] * r.b.row_blocks,
+                       r.b.conv.batch * r.b.conv.out_size[0] * r.b.row_blocks
+                       * r.b.column_blocks,
                        conv_work(&r.b.conv, r.b.element), r.b.conv.flush_denormals,
                        r.call.threads)

@@ -70,6 +70,8 @@ cdef extern from "kernels.h" nogil:
         const char *x
         ptrdiff_t pixel
         ptrdiff_t tap
+        const char *first
+        size_t span
 
     ctypedef struct fc_pixels_out:
         fc_epilogue epilogue
@@ -81,6 +83,8 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fc_depthwise_args:
         ptrdiff_t pixels
         ptrdiff_t channels
+        ptrdiff_t inner
+        ptrdiff_t inner_end
         ptrdiff_t rows
         ptrdiff_t taps
         ptrdiff_t chain_rows

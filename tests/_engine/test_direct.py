@@ -264,12 +264,12 @@ def test_depthwise(channels, image, kernel, options, dtype):
     assert np.array_equal(out, y)
 
 
-@pytest.mark.parametrize("size, stride", [(3, 1), (3, 2), (5, 1), (5, 2)])
+@pytest.mark.parametrize("size, stride", [(3, 1), (3, 2), (5, 1), (5, 2), (11, 1), (31, 1)])
 def test_depthwise_windows_that_share_taps(size, stride):
     """Tiles of every number of pixels; each gives the bits of one pixel at a time."""
     channels, pixels = 3 * LANES - 1, 9
     weight = normal(channels, 1, size, size, dtype="float32")
-    x = channels_last(normal(1, channels, 6, stride * (pixels - 1) + size, dtype="float32"))
+    x = channels_last(normal(1, channels, size + 1, stride * (pixels - 1) + size, dtype="float32"))
     for width in range(1, pixels + 1):
         part = x[..., : stride * (width - 1) + size]
         y = check(conv2d, part, weight, groups=channels, stride=stride)
@@ -277,6 +277,44 @@ def test_depthwise_windows_that_share_taps(size, stride):
             window = part[..., stride * column : stride * column + size]
             alone = conv2d(window, weight, groups=channels, stride=stride, algorithm="direct")
             assert np.array_equal(y[..., column : column + 1], alone)
+
+
+@pytest.mark.parametrize("channels", [3, 2 * LANES + 1])
+@pytest.mark.parametrize("padding", [(1, 1), (2, 0), (0, 9), (9, 9)])
+@pytest.mark.parametrize("width", [*range(1, 12), 27])
+def test_depthwise_ends_of_a_row(width, padding, channels):
+    """Nothing outside the input is read, however far the windows reach beyond it."""
+    weight, bias = normal(channels, 1, 1, 5, dtype="float32"), normal(channels, dtype="float32")
+    memory = np.full((1, 2, width + 2, channels), np.nan, "float32")
+    x = memory[:, :, 1:-1]
+    x[:] = normal(*x.shape, dtype="float32")
+    options = {"groups": channels, "layout": "NHWC"}
+    whole = check(conv2d, x, weight, bias, padding=((0, 0), (4, 9)), **options)
+    assert np.isfinite(whole).all()
+    if width + sum(padding) >= 5:
+        y = check(conv2d, x, weight, bias, padding=((0, 0), padding), **options)
+        backwards = check(conv2d, x[:, :, ::-1], weight[..., ::-1], bias,
+                          padding=((0, 0), padding[::-1]), **options)
+        assert np.allclose(backwards[:, :, ::-1], y, rtol=1e-5, atol=1e-5)
+
+
+def test_depthwise_residual_in_the_result():
+    """Pixels that two tiles make would add it twice."""
+    for channels in (3, 5, 2 * LANES):
+        x = normal(1, 5, 29, channels, dtype="float32")
+        weight = normal(channels, 1, 1, 3, dtype="float32")
+        options = {"groups": channels, "layout": "NHWC", "algorithm": "direct"}
+        y = conv2d(x, weight, **options)
+        residual = normal(*y.shape, dtype="float32")
+        expected = conv2d(x, weight, residual=residual, **options)
+        assert np.allclose(expected, y + residual, atol=1e-5)
+        conv2d(x, weight, residual=residual, out=residual, **options)
+        assert np.array_equal(residual, expected)
+
+
+def test_depthwise_of_one_repeated_column():
+    x = np.broadcast_to(normal(1, 6, 1, 48, dtype="float32"), (1, 6, 9, 48))
+    check(conv2d, x, normal(48, 1, 3, 3, dtype="float32"), groups=48, padding=1, layout="NHWC")
 
 
 def test_depthwise_is_what_channels_last_memory_takes():

@@ -1,7 +1,9 @@
 /* The direct algorithm's tiles for depthwise convolutions: vectors along the channels.
  *
  * A tile holds some neighbouring pixels of some channels; a weight vector is loaded once for all of
- * them, and where their windows overlap tap by tap an input vector once for all its taps.
+ * them, and where their windows overlap tap by tap an input vector once for several of its taps.
+ * At the ends of a row a tile asks of every window column whether the input has it, and makes zeros
+ * of the others, as it does where fewer pixels are left than it holds.
  */
 #ifndef FC_DEPTHWISE_TILES_H
 #define FC_DEPTHWISE_TILES_H
@@ -10,19 +12,13 @@
 #include "kernels.h"
 #include "simd.h"
 
-/* One line a level: pixels x vectors accumulators beside two vectors of weights. */
-#define UPTO_4(X, v, n) X(1, v, n) X(2, v, n) X(3, v, n) X(4, v, n)
-#define UPTO_6(X, v, n) UPTO_4(X, v, n) X(5, v, n) X(6, v, n)
-#define UPTO_8(X, v, n) UPTO_6(X, v, n) X(7, v, n) X(8, v, n)
+/* Pixels of a tile: with its vectors so many accumulators beside those for weights. */
 #if FC_VECTOR_BYTES == 64
 enum { DEPTHWISE_PIXELS = 8 };
-#define UPTO_PIXELS UPTO_8
 #elif FC_VECTOR_BYTES == 32
 enum { DEPTHWISE_PIXELS = 6 };
-#define UPTO_PIXELS UPTO_6
 #else
 enum { DEPTHWISE_PIXELS = 4 };
-#define UPTO_PIXELS UPTO_4
 #endif
 enum { DEPTHWISE_VECTORS = 2, SLIDING_TAPS = 3, SLIDING_MOST = 5 };
 
@@ -47,17 +43,18 @@ FC_NOINLINE void finish_pixels(const fc_pixels_out *d, const depthwise_sums sum,
 }
 
 /* + bias, + residual, activation, and into the result: straight from the registers where there is
- * no residual and the activation is a simple one. lanes: of the last vector, FC_LANES where whole. */
+ * no residual and the activation is a simple one. lanes: of the last vector, FC_LANES where whole.
+ * count: the pixels that are wanted, the first ones. */
 FC_INLINE void leave_pixels(const int pixels, const int vectors, const int whole, const int lanes,
-                            const fc_pixels_out *d, const depthwise_sums sum, ptrdiff_t pixel,
-                            ptrdiff_t channel) {
+                            const int count, const fc_pixels_out *d, const depthwise_sums sum,
+                            ptrdiff_t pixel, ptrdiff_t channel) {
     const fc_epilogue *e = &d->epilogue;
     if (d->residual || !is_inline_activation(e)) {
         depthwise_sums kept;
         FC_UNROLL for (int j = 0; j < pixels; j++) {
             FC_UNROLL for (int v = 0; v < vectors; v++) kept[j][v] = sum[j][v];
         }
-        finish_pixels(d, kept, pixel, pixels, channel, (vectors - 1) * FC_LANES + lanes);
+        finish_pixels(d, kept, pixel, count, channel, (vectors - 1) * FC_LANES + lanes);
         return;
     }
     char *out = d->out + pixel * d->out_pixel + channel * (ptrdiff_t)sizeof(real);
@@ -70,6 +67,7 @@ FC_INLINE void leave_pixels(const int pixels, const int vectors, const int whole
     const inline_numbers numbers = numbers_of(e);
     inline_activations(&numbers, pixels * vectors, y);
     FC_UNROLL for (int j = 0; j < pixels; j++) {
+        if (j >= count) break;
         FC_UNROLL for (int v = 0; v < vectors; v++) {
             real *to = (real *)(out + j * d->out_pixel) + v * FC_LANES;
             if (whole) store(to, y[j * vectors + v]);
@@ -78,20 +76,37 @@ FC_INLINE void leave_pixels(const int pixels, const int vectors, const int whole
     }
 }
 
-/* One kernel row over windows that share taps (pixels are `stride` taps apart): every input vector
- * is loaded once for all the pixels that it belongs to, and each pixel adds its taps in order. */
-FC_INLINE void sliding_row(const int taps, const int stride, const int pixels, const int vectors,
-                           const int whole, const int lanes, depthwise_sums sum, const char *x,
-                           ptrdiff_t step, const char *w, ptrdiff_t w_tap) {
+/* The lanes that the input has of a window's column: none at an end that it does not reach. */
+FC_INLINE int lanes_inside(const int edged, const int lanes, const char *column, const char *first,
+                           size_t span) {
+    return edged && (size_t)(column - first) >= span ? 0 : lanes;
+}
+
+/* Some lanes of a column, which are all or none of `lanes`. */
+FC_INLINE vec load_column(const int edged, const int whole, const int lanes, const int inside,
+                          const char *column, int v) {
+    const real *x = (const real *)column + v * FC_LANES;
+    if (edged && !inside) return (vec){0};
+    return whole ? load(x) : load_first(x, lanes);
+}
+
+/* Some taps of a kernel row over windows that share them (pixels are `stride` taps apart): every
+ * input vector is loaded once for all the pixels that it belongs to, and each pixel adds its taps in
+ * order. */
+FC_INLINE void sliding_taps(const int taps, const int stride, const int edged, const int pixels,
+                            const int vectors, const int whole, const int lanes,
+                            depthwise_sums sum, const char *x, const char *first,
+                            const fc_window_row *row, const char *w, ptrdiff_t w_tap) {
     vec weight[SLIDING_MOST][DEPTHWISE_VECTORS];
     FC_UNROLL for (int t = 0; t < taps; t++) {
         FC_UNROLL for (int v = 0; v < vectors; v++)
             weight[t][v] = load((const real *)(w + t * w_tap) + v * FC_LANES);
     }
     FC_UNROLL for (int i = 0; i < (pixels - 1) * stride + taps; i++) {
+        const char *column = x + i * row->tap;
+        const int inside = lanes_inside(edged, lanes, column, first, row->span);
         FC_UNROLL for (int v = 0; v < vectors; v++) {
-            const real *xi = (const real *)(x + i * step) + v * FC_LANES;
-            vec value = whole ? load(xi) : load_first(xi, lanes);
+            vec value = load_column(edged, whole, lanes, inside, column, v);
             FC_IN_REGISTER(value);
             FC_UNROLL for (int t = 0; t < taps; t++) {
                 const int j = (i - t) / stride;
@@ -99,6 +114,21 @@ FC_INLINE void sliding_row(const int taps, const int stride, const int pixels, c
                     sum[j][v] += weight[t][v] * value;
             }
         }
+    }
+}
+
+/* One tap over any windows. */
+FC_INLINE void one_tap(const int edged, const int pixels, const int vectors, const int whole,
+                       const int lanes, depthwise_sums sum, const char *x, const char *first,
+                       const fc_window_row *row, const char *w) {
+    vec weight[DEPTHWISE_VECTORS];
+    FC_UNROLL for (int v = 0; v < vectors; v++)
+        weight[v] = load((const real *)w + v * FC_LANES);
+    FC_UNROLL for (int j = 0; j < pixels; j++) {
+        const char *column = x + j * row->pixel;
+        const int inside = lanes_inside(edged, lanes, column, first, row->span);
+        FC_UNROLL for (int v = 0; v < vectors; v++)
+            sum[j][v] += weight[v] * load_column(edged, whole, lanes, inside, column, v);
     }
 }
 
@@ -125,13 +155,15 @@ FC_INLINE void join_chains(const int pixels, const int vectors, const int later,
     }
 }
 
-/* taps: of a kernel row whose windows share taps at this stride; 0 for any.
- * lanes: of the last vector, FC_LANES for a whole one (a constant where whole). */
+/* taps: so many are taken together where windows share them at this stride; 0 for any windows.
+ * lanes: of the last vector, FC_LANES for a whole one (a constant where whole).
+ * edged: windows may reach beyond the input's rows, and pixels may be fewer. */
 FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int whole, const int taps,
-                              const int stride, const fc_depthwise_args *d, ptrdiff_t pixel,
-                              ptrdiff_t channel) {
-    const ptrdiff_t left = d->channels - channel;
+                              const int stride, const int edged, const fc_depthwise_args *d,
+                              ptrdiff_t pixel, ptrdiff_t channel) {
+    const ptrdiff_t left = d->channels - channel, wanted = d->pixels - pixel;
     const int lanes = whole || left > FC_LANES ? FC_LANES : (int)left;
+    const int count = edged && wanted < pixels ? (int)wanted : pixels;
     const ptrdiff_t at = channel * (ptrdiff_t)sizeof(real);
     const char *w = d->w + at;
     depthwise_sums sum, total;
@@ -142,99 +174,123 @@ FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int who
         }
         for (ptrdiff_t y = y0; y < y1; y++) {
             const fc_window_row *row = &d->window[y];
-            const ptrdiff_t step = row->pixel;
-            const char *x = row->x + at + pixel * step;
+            const char *x = row->x + at + pixel * row->pixel, *first = row->first + at;
+            ptrdiff_t t = 0;
             if (taps) {
-                sliding_row(taps, stride, pixels, vectors, whole, lanes, sum, x, row->tap, w,
-                            d->w_tap);
-                w += taps * d->w_tap;
-            } else for (ptrdiff_t t = 0; t < d->taps; t++, x += row->tap, w += d->w_tap) {
-                vec weight[DEPTHWISE_VECTORS];
-                FC_UNROLL for (int v = 0; v < vectors; v++)
-                    weight[v] = load((const real *)w + v * FC_LANES);
-                FC_UNROLL for (int j = 0; j < pixels; j++) {
-                    const real *xj = (const real *)(x + j * step);
-                    FC_UNROLL for (int v = 0; v < vectors; v++)
-                        sum[j][v] += weight[v] * (whole ? load(xj + v * FC_LANES)
-                                                        : load_first(xj, lanes));
-                }
+                for (; t + taps <= d->taps; t += taps, x += taps * row->tap, w += taps * d->w_tap)
+                    sliding_taps(taps, stride, edged, pixels, vectors, whole, lanes, sum, x, first,
+                                 row, w, d->w_tap);
             }
+            for (; t < d->taps; t++, x += row->tap, w += d->w_tap)
+                one_tap(edged, pixels, vectors, whole, lanes, sum, x, first, row, w);
         }
         if (y0 > 0 || y1 < d->rows) join_chains(pixels, vectors, y0 > 0, sum, total);
         if (y1 == d->rows) break;
         y0 = y1;
     }
-    leave_pixels(pixels, vectors, whole, lanes, &d->out, sum, pixel, channel);
+    leave_pixels(pixels, vectors, whole, lanes, count, &d->out, sum, pixel, channel);
 }
 
 /* Two whole vectors, one whole vector, one masked vector; each for any window and for those that
- * share taps: taps of a row, stride. Five taps in double are rare, and a third of the code. */
+ * share taps: taps taken together, stride. In double all but three taps are rare. */
 #if FC_FREE_MASKS
-#define DEPTHWISE_TILES(X) UPTO_PIXELS(X, 2, 1) UPTO_PIXELS(X, 1, 0)
+#define DEPTHWISE_VECTORS_OF(X, ...) X(__VA_ARGS__, 2, 1) X(__VA_ARGS__, 1, 0)
 #else
-#define DEPTHWISE_TILES(X) UPTO_PIXELS(X, 2, 1) UPTO_PIXELS(X, 1, 1) UPTO_PIXELS(X, 1, 0)
+#define DEPTHWISE_VECTORS_OF(X, ...) \
+    X(__VA_ARGS__, 2, 1) X(__VA_ARGS__, 1, 1) X(__VA_ARGS__, 1, 0)
 #endif
 #if FC_DTYPE == 32
-#define SLIDING_KINDS(X, ...) \
-    X(0, 1, __VA_ARGS__) X(3, 1, __VA_ARGS__) X(5, 1, __VA_ARGS__) X(5, 2, __VA_ARGS__)
-enum { KIND_0_1, KIND_3_1, KIND_5_1, KIND_5_2, KIND_COUNT };
+#define SLIDING_KINDS(X) X(0, 1) X(3, 1) X(5, 1) X(5, 2)
 #else
-#define SLIDING_KINDS(X, ...) X(0, 1, __VA_ARGS__) X(3, 1, __VA_ARGS__)
-enum { KIND_0_1, KIND_3_1, KIND_COUNT };
+#define SLIDING_KINDS(X) X(0, 1) X(3, 1)
 #endif
+/* Size: 0 for a whole tile inside; 1, 2, 3 for edged ones of whole, half and quarter as many pixels. */
+enum { DEPTHWISE_SIZES = 4 };
+#define DEPTHWISE_TILES(X, taps, stride)                                                      \
+    DEPTHWISE_VECTORS_OF(X, taps, stride, 0) DEPTHWISE_VECTORS_OF(X, taps, stride, 1)         \
+    DEPTHWISE_VECTORS_OF(X, taps, stride, 2) DEPTHWISE_VECTORS_OF(X, taps, stride, 3)
+#define PIXELS_OF(size) (DEPTHWISE_PIXELS >> ((size) ? (size) - 1 : 0))
 
-#define DEPTHWISE_NAME(taps, stride, pixels, vectors, whole) \
-    depthwise_##taps##_##stride##_##pixels##x##vectors##x##whole
-#define DEFINE_KIND(taps, stride, pixels, vectors, whole)                                        \
-    static void DEPTHWISE_NAME(taps, stride, pixels, vectors, whole)(const fc_depthwise_args *d, \
-                                                                     ptrdiff_t pixel,            \
-                                                                     ptrdiff_t channel) {        \
-        depthwise_tile(pixels, vectors, whole, taps, stride, d, pixel, channel);                 \
+#define NAME_KIND(taps, stride) KIND_##taps##_##stride,
+enum { SLIDING_KINDS(NAME_KIND) KIND_COUNT };
+
+#define DEPTHWISE_NAME(taps, stride, size, vectors, whole) \
+    depthwise_##taps##_##stride##_##size##x##vectors##x##whole
+#define DEFINE_TILE(taps, stride, size, vectors, whole)                                           \
+    static void DEPTHWISE_NAME(taps, stride, size, vectors, whole)(const fc_depthwise_args *d,    \
+                                                                   ptrdiff_t pixel,               \
+                                                                   ptrdiff_t channel) {           \
+        depthwise_tile(PIXELS_OF(size), vectors, whole, taps, stride, size > 0, d, pixel, channel); \
     }
-#define DEFINE_DEPTHWISE(pixels, vectors, whole) SLIDING_KINDS(DEFINE_KIND, pixels, vectors, whole)
-DEPTHWISE_TILES(DEFINE_DEPTHWISE)
+#define DEFINE_KIND(taps, stride) DEPTHWISE_TILES(DEFINE_TILE, taps, stride)
+SLIDING_KINDS(DEFINE_KIND)
 
 typedef void (*depthwise_function)(const fc_depthwise_args *, ptrdiff_t, ptrdiff_t);
-#define ENTER_KIND(taps, stride, pixels, vectors, whole)   \
-    [KIND_##taps##_##stride][vectors - 1 + whole][pixels] = \
-        DEPTHWISE_NAME(taps, stride, pixels, vectors, whole),
-#define ENTER_DEPTHWISE(pixels, vectors, whole) SLIDING_KINDS(ENTER_KIND, pixels, vectors, whole)
+#define ENTER_TILE(taps, stride, size, vectors, whole)     \
+    [KIND_##taps##_##stride][size][vectors - 1 + whole] = \
+        DEPTHWISE_NAME(taps, stride, size, vectors, whole),
+#define ENTER_KIND(taps, stride) DEPTHWISE_TILES(ENTER_TILE, taps, stride)
 static const depthwise_function
-    depthwise_tiles[KIND_COUNT][DEPTHWISE_VECTORS + 1][DEPTHWISE_PIXELS + 1] = {
-        DEPTHWISE_TILES(ENTER_DEPTHWISE)};
+    depthwise_tiles[KIND_COUNT][DEPTHWISE_SIZES][DEPTHWISE_VECTORS + 1] = {
+        SLIDING_KINDS(ENTER_KIND)};
 
-#define ENTER_SHAPE(taps, stride, ...) [KIND_##taps##_##stride] = {taps, stride},
+#define ENTER_SHAPE(taps, stride) [KIND_##taps##_##stride] = {taps, stride},
 static const struct {
     int taps, stride;
 } kinds[KIND_COUNT] = {SLIDING_KINDS(ENTER_SHAPE)};
 
-/* The kind of tile for these windows: neighbouring pixels are so many taps apart in every row. */
-FC_INLINE int kind_of(const fc_window_row *window, ptrdiff_t rows, ptrdiff_t taps) {
-    for (int kind = 1; kind < KIND_COUNT; kind++) {
-        ptrdiff_t y = taps == kinds[kind].taps ? 0 : rows + 1;
-        while (y < rows && window[y].pixel == kinds[kind].stride * window[y].tap) y++;
-        if (y == rows) return kind;
-    }
-    return KIND_0_1;
+/* Whether neighbouring pixels are so many taps apart in every row. */
+FC_INLINE int windows_slide(const fc_window_row *window, ptrdiff_t rows, int stride) {
+    ptrdiff_t y = 0;
+    while (y < rows && window[y].pixel == stride * window[y].tap) y++;
+    return y == rows;
 }
 
-/* Whether SLIDING_TAPS taps are as far apart as neighbouring pixels. */
-FC_INLINE int windows_slide(const fc_window_row *window, ptrdiff_t rows, ptrdiff_t taps) {
-    return kind_of(window, rows, taps) == KIND_3_1;
+/* The kind of tile that loads least for these windows. */
+FC_INLINE int kind_of(const fc_window_row *window, ptrdiff_t rows, ptrdiff_t taps) {
+    const ptrdiff_t one = DEPTHWISE_PIXELS + 1;
+    ptrdiff_t least = taps * one;
+    int best = KIND_0_1;
+    for (int kind = 1; kind < KIND_COUNT; kind++) {
+        const int together = kinds[kind].taps, stride = kinds[kind].stride;
+        const ptrdiff_t group = (DEPTHWISE_PIXELS - 1) * stride + 2 * together;
+        const ptrdiff_t loads = taps / together * group + taps % together * one;
+        if (loads < least && windows_slide(window, rows, stride)) {
+            least = loads;
+            best = kind;
+        }
+    }
+    return best;
+}
+
+FC_INLINE int is_inside(const fc_depthwise_args *d, ptrdiff_t pixel) {
+    return pixel >= d->inner && pixel + DEPTHWISE_PIXELS <= d->inner_end;
+}
+
+/* The tile at a pixel: whole inside, else the smallest that holds the pixels left. */
+FC_INLINE int size_of(const fc_depthwise_args *d, ptrdiff_t pixel) {
+    if (is_inside(d, pixel)) return 0;
+    int size = 1;
+    while (size + 1 < DEPTHWISE_SIZES && PIXELS_OF(size + 1) >= d->pixels - pixel) size++;
+    return size;
 }
 
 static void depthwise(const fc_depthwise_args *d) {
     const int kind = kind_of(d->window, d->rows, d->taps);
-    for (ptrdiff_t pixel = 0; pixel < d->pixels; pixel += DEPTHWISE_PIXELS) {
-        const ptrdiff_t left = d->pixels - pixel;
-        const ptrdiff_t pixels = left < DEPTHWISE_PIXELS ? left : DEPTHWISE_PIXELS;
+    const ptrdiff_t last = d->pixels - DEPTHWISE_PIXELS;
+    for (ptrdiff_t pixel = 0; pixel < d->pixels;) {
+        /* Too few pixels for a whole tile: some are made twice where that spares an edged one. The
+         * residual may be the result's own memory. */
+        if (pixel > last && last >= 0 && is_inside(d, last) && !d->out.residual) pixel = last;
+        const int size = size_of(d, pixel);
         for (ptrdiff_t channel = 0; channel < d->channels;) {
             const ptrdiff_t whole = (d->channels - channel) / FC_LANES;
             const ptrdiff_t vectors = whole < DEPTHWISE_VECTORS ? whole : DEPTHWISE_VECTORS;
             const int form = FC_FREE_MASKS && vectors == 1 ? 0 : (int)vectors;
-            depthwise_tiles[kind][form][pixels](d, pixel, channel);
+            depthwise_tiles[kind][size][form](d, pixel, channel);
             channel += (vectors ? vectors : 1) * FC_LANES;
         }
+        pixel += PIXELS_OF(size);
     }
 }
 

@@ -82,10 +82,13 @@ typedef struct {
 
 /* One kernel row of a depthwise window: where its first tap lies for the first output pixel, and
  * how far apart the windows of neighbouring pixels and neighbouring taps are. A row outside the
- * input points at zeros with both steps 0. */
+ * input points at zeros with both steps 0. Columns that do not begin in the `span` bytes from
+ * `first` on are outside the input (depthwise only). */
 typedef struct {
     const char *x;
     ptrdiff_t pixel, tap;
+    const char *first;
+    size_t span;
 } fc_window_row;
 
 /* Where the sums of neighbouring pixels go, channels side by side. */
@@ -99,9 +102,11 @@ typedef struct {
 
 /* depthwise: `pixels` neighbouring output pixels, `channels` channels of each.
  *   sum[j][c] = sum over rows y, taps t of window[y].x[j * pixel + t * tap + c] * w[y][t][c]
- * Chains of chain_rows kernel rows, added in order. w's rows are w_tap bytes apart. */
+ * with zeros for columns outside the input, which pixels in [inner, inner_end) do not meet. Chains
+ * of chain_rows kernel rows, added in order. w's rows are w_tap bytes apart. */
 typedef struct {
     ptrdiff_t pixels, channels;
+    ptrdiff_t inner, inner_end;
     ptrdiff_t rows, taps, chain_rows;
     const fc_window_row *window;
     const char *w;

@@ -11,6 +11,18 @@
 #include "kernels.h"
 #include "simd.h"
 
+/* One line a level: the pixels that a tile may hold. */
+#define UPTO_4(X, v, n) X(1, v, n) X(2, v, n) X(3, v, n) X(4, v, n)
+#define UPTO_6(X, v, n) UPTO_4(X, v, n) X(5, v, n) X(6, v, n)
+#define UPTO_8(X, v, n) UPTO_6(X, v, n) X(7, v, n) X(8, v, n)
+#if FC_VECTOR_BYTES == 64
+#define UPTO_PIXELS UPTO_8
+#elif FC_VECTOR_BYTES == 32
+#define UPTO_PIXELS UPTO_6
+#else
+#define UPTO_PIXELS UPTO_4
+#endif
+
 /* sliding: three taps, windows one tap apart; whole: a vector's input and output fill all lanes. */
 FC_INLINE void grouped_row(const int pixels, const int whole, const int sliding,
                            const fc_grouped_args *g, const fc_group_lanes *group,
@@ -63,7 +75,7 @@ FC_INLINE void grouped_tile(const int pixels, const int whole, const int sliding
         if (y1 == g->rows) break;
         y0 = y1;
     }
-    leave_pixels(pixels, 1, whole, whole ? FC_LANES : group->channels_out, &g->out, sum, pixel,
+    leave_pixels(pixels, 1, whole, whole ? FC_LANES : group->channels_out, pixels, &g->out, sum, pixel,
                  vector * g->usual.channels_out);
 }
 
@@ -92,7 +104,7 @@ FC_INLINE int fills_lanes(const fc_group_lanes *group) {
 }
 
 static void grouped(const fc_grouped_args *g) {
-    const int sliding = windows_slide(g->window, g->rows, g->taps);
+    const int sliding = g->taps == SLIDING_TAPS && windows_slide(g->window, g->rows, 1);
     const int usual = fills_lanes(&g->usual), last = fills_lanes(&g->last);
     /* as even shares as whole pixels allow: a tile of few pixels waits for its sums */
     const ptrdiff_t tiles = (g->pixels + DEPTHWISE_PIXELS - 1) / DEPTHWISE_PIXELS;
