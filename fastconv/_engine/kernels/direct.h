@@ -103,7 +103,8 @@ typedef struct {
 /* depthwise: `pixels` neighbouring output pixels, `channels` channels of each.
  *   sum[j][c] = sum over rows y, taps t of window[y].x[j * pixel + t * tap + c] * w[y][t][c]
  * with zeros for columns outside the input, which pixels in [inner, inner_end) do not meet. Chains
- * of chain_rows kernel rows, added in order. w's rows are w_tap bytes apart. */
+ * of chain_rows kernel rows, added in order. w's rows are w_tap bytes apart. out shares memory with
+ * nothing but the residual. */
 typedef struct {
     ptrdiff_t pixels, channels;
     ptrdiff_t inner, inner_end;
