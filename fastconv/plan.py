@@ -6,6 +6,7 @@ gives the same bits) everywhere on one machine. Each way carries the reason for 
 
     algorithm  form        how
     direct     rows        few input channels: kernel rows are runs of a GEMM
+    direct     stationary  still fewer, channels last: a window's weights stay in registers
     direct     planes      single planes, few input channels of planes: vectors along the width
     direct     pointwise   1x1 on planes: vectors along the pixels
     direct     depthwise   one channel a group, channels last: vectors along the channels
@@ -72,6 +73,9 @@ TILE_STRIP, TILE_BLOCK = 4 << 20, 1 << 20
 # Forms by vectors that tiles may replace: tap by tap, and run by run.
 DENSE_FORMS = "pointers", "pointwise"
 RUN_FORMS = "rows", "planes"
+# What beats the rows form: one pass over a window's kernel rows, or a few that hold so many weights
+# each. A pass takes FC_STATIONARY_ROWS at most. With more output channels wide tiles are as fast.
+MOST_PASSES, LEAST_HELD, HELD_ROWS, HELD_OUT = 3, 16, 5, 32
 # Output of a picture large enough for tiles.
 LARGE = 1, 64, 64
 
@@ -152,9 +156,10 @@ class Problem(NamedTuple):
     out_size: tuple
     channels_contiguous: bool  # of x, of the result where x has one channel
     run: int  # pixels that lie side by side in input, result and residual
-    lanes: int
     packed: bool  # weights are packed once for many calls
+    lanes: int
     tiles: bool = False  # the machine multiplies this type by tiles
+    held: int = 0  # weights of each output channel that registers hold
 
     @property
     def group_in(self):
@@ -246,6 +251,23 @@ def choose_direct(p):
     if narrow or dilated or p.kernel[2] == 0:
         return Choice("direct", "planes", 0, "few channels: vectors along the width")
     return Choice("direct", "rows", 0, "each kernel row is one run of width x channels")
+
+
+def in_registers(p, choice):
+    """The choice; in place of rows, where memory has these, weights that stay in registers.
+
+    Sums of kernel rows are rounded apart, which algorithm="direct" does not do: see `shared_pays`.
+    """
+    run = p.kernel[2] * p.in_channels
+    if choice.form != "rows" or p.groups > 1 or p.out_channels > HELD_OUT:
+        return choice
+    if not p.channels_contiguous or not 0 < run <= p.held:
+        return choice
+    rows = min(HELD_ROWS, p.held // run)
+    passes = math.ceil(math.prod(p.kernel[:2]) / rows)
+    if not 1 <= passes <= (MOST_PASSES if rows * run >= LEAST_HELD else 1):
+        return choice
+    return Choice("direct", "stationary", 0, "few input channels: their weights stay in registers")
 
 
 @lru_cache(1024)
@@ -456,7 +478,7 @@ def choose_arithmetic(p, algorithm, precision, exact):
 def choose_auto(p, refusal, exact):
     """The rule behind algorithm="auto" without tiles, first match wins."""
     if is_depthwise(p) or p.group_in == 1:
-        return choose_direct(p)
+        return in_registers(p, choose_direct(p))
     if is_one_to_one(p) and p.run > 1 and pointwise_pays(p):
         return choose_direct(p)
     if has_narrow_groups(p):
@@ -467,7 +489,8 @@ def choose_auto(p, refusal, exact):
             return Choice("direct", "planes", 0, reason)
         direct = choose_direct(p)
         if direct.form == "rows":
-            return direct._replace(reason="few input channels: kernel rows as single runs")
+            return in_registers(p, direct._replace(
+                reason="few input channels: kernel rows as single runs"))
     if p.group_out < p.lanes and p.out_size[2] > 0 and few_outputs_pay(p):
         return Choice("direct", "planes", 0, "few output channels: vectors along the width")
     if not refusal and not exact:

@@ -13,7 +13,7 @@ def problem(**changes):
     usual = plan.Problem(
         op="conv2d", batch=1, in_channels=64, out_channels=64, groups=1, kernel=(1, 3, 3),
         stride=(1, 1, 1), dilation=(1, 1, 1), padded=False, out_size=(1, 56, 56),
-        channels_contiguous=False, run=56 * 56, lanes=16, packed=True,
+        channels_contiguous=False, run=56 * 56, packed=True, lanes=16, held=27,
     )  # fmt: skip
     return usual._replace(**changes)
 
@@ -44,6 +44,14 @@ CHOICES = [
     ({"in_channels": 3, "run": 56}, "direct", "planes"),
     ({"in_channels": 3, "run": 1, "channels_contiguous": True}, "direct", "rows"),
     ({"in_channels": 3, "run": 1}, "direct", "rows"),
+    ({"in_channels": 3, "out_channels": 32, "run": 1, "channels_contiguous": True},
+     "direct", "stationary"),
+    ({"in_channels": 3, "out_channels": 32, "run": 1, "channels_contiguous": True, "held": 8},
+     "direct", "rows"),
+    ({"in_channels": 1, "out_channels": 32, "run": 1, "channels_contiguous": True,
+      "kernel": (1, 9, 9)}, "direct", "stationary"),
+    ({"in_channels": 1, "out_channels": 32, "run": 1, "channels_contiguous": True,
+      "kernel": (1, 10, 9)}, "direct", "rows"),
     ({"in_channels": 8, "out_size": (1, 7, 7), "run": 49}, "direct", "rows"),
     ({"in_channels": 8, "out_channels": 2}, "direct", "planes"),
     ({"in_channels": 3, "kernel": (1, 7, 7), "stride": (1, 2, 2), "out_size": (1, 112, 112)},

@@ -29,6 +29,7 @@ from .winograd cimport plan_winograd
 from .op cimport Prepared, fc_call, fc_conv, fc_view
 from .pointwise cimport plan_pointwise
 from .program cimport Recorded, execute, listening, new_array, perform
+from .stationary cimport plan_stationary
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
@@ -117,6 +118,8 @@ cdef Prepared prepare(choice, const fc_conv *conv, const fc_view *x, const fc_vi
         return plan_im2col(conv, x, out, residual, False, packed)
     if choice.form == "rows":
         return plan_im2col(conv, x, out, residual, True, packed)
+    if choice.form == "stationary":
+        return plan_stationary(conv, x, out, residual, packed)
     if choice.form == "planes":
         return plan_planes(conv, x, out, residual)
     if choice.form == "pointwise":

@@ -10,6 +10,7 @@ from .halves_kernels cimport fc_halves_kernels
 from .overlap_kernels cimport fc_overlap_kernels
 from .pool_gradient_kernels cimport fc_pool_gradient_kernels
 from .pool_kernels cimport fc_pool_kernels
+from .stationary_kernels cimport fc_stationary_kernels
 from .sums_kernels cimport fc_sums_kernels
 from .tiles_kernels cimport fc_tiles_kernels
 from .winograd_kernels cimport fc_winograd_kernels
@@ -102,6 +103,7 @@ cdef extern from "kernels.h" nogil:
         const fc_elementwise_kernels *elementwise
         const fc_gradient_kernels *gradient
         const fc_pool_gradient_kernels *pool_gradient
+        const fc_stationary_kernels *stationary
         const fc_sums_kernels *sums
         const fc_dots_kernels *dots
         const fc_overlap_kernels *overlap

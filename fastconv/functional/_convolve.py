@@ -27,6 +27,7 @@ from .._engine.direct import planes_tile
 from .._engine.grouped import grouped_tile
 from .._engine.pointwise import pointwise_tile
 from .._engine.program import Unheard, address_of, array_at
+from .._engine.stationary import stationary_tile, stationary_weights
 from ..config import check_precision, get_precision
 from ._cache import BoundedCache
 from ._check import (
@@ -254,10 +255,10 @@ def _plan(facts, geometry, activation, x, residual, out, exact, packed):
         The weights are packed once for many calls, not in each call.
     """
     op, dtype, precision, algorithm = geometry.op, facts.dtype, facts.precision, facts.arguments[5]
-    lanes, tiles = _machine(dtype)
+    machine = _machine(dtype)
 
     def choose(*fields):
-        problem = plan.Problem(op, *fields, lanes, packed, tiles)
+        problem = plan.Problem(op, *fields, packed, *machine)
         return plan.choose(problem, algorithm, precision, exact)
 
     transposed = op.startswith("conv_transpose")
@@ -284,8 +285,8 @@ def _announce(planned):
 
 @cache
 def _machine(dtype):
-    """What a choice asks of the machine: a vector's lanes, and whether there are tiles."""
-    return dispatch.lanes(dtype), dispatch.has_tiles(dtype)
+    """What a choice asks of the machine: the last fields of a Problem."""
+    return dispatch.lanes(dtype), dispatch.has_tiles(dtype), stationary_weights(dtype)
 
 
 class PlannedCall(ConvCall):
@@ -324,6 +325,9 @@ def _tile(choice, geometry, dtype):
     if choice.form == "grouped":
         return grouped_tile(dtype, geometry.in_channels // geometry.groups,
                             geometry.out_channels // geometry.groups)
+    if choice.form == "stationary":
+        *rows, width = geometry.kernel_size
+        return stationary_tile(dtype, math.prod(rows), width * geometry.in_channels)
     if choice.form.endswith("bfloat16"):
         return f"32x32 (pixels x channels), {choice.form}"
     rows, columns = dispatch.gemm_tiles(dtype)[-1]

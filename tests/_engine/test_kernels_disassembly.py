@@ -25,6 +25,7 @@ pytestmark = [
 ]
 
 TILES = r"(?:tile|pointwise|steps|dots)_(\d+)x(\d+)(?:_[01])?"  # rows, vectors
+WINDOWS = r"plain_(\d+)x(\d+)"  # kernel rows, run
 STRIPS = r"strip_(\d)_(\d)x(\d)_[01]_[01]"  # size and stride of the kernel, vectors
 REGISTERS = ("xmm", "ymm", "zmm")
 FUSED = re.compile(r"vfn?m(add|sub)\d+p[sd]")
@@ -199,6 +200,22 @@ def test_inner_loops(register, element, tiles):
             spills = [text for text in loop if ON_THE_STACK.search(text)]
             spills += [text for text in loop if framed and "(%rbp" in text]
             assert not spills, f"{tile}: {spills}"
+
+
+def test_windows_keep_their_weights():
+    """A pixel takes one product a weight; weights are in registers, input values in memory."""
+    found = list(functions(WINDOWS))
+    if not found:
+        pytest.skip("the extension was stripped: no kernel has a name in it")
+    for name, (rows, run), code in found:
+        register, _ = kind(code)
+        window = f"{name} on {register}"
+        multiply = MULTIPLY if register == "xmm" else re.compile(f"{FUSED.pattern}|v?mulp[sd]")
+        products = sum(bool(multiply.match(text)) for _, text in code)
+        # the compiler may make a loop of its own for pixels with bounds
+        assert products in (rows * run, 2 * rows * run), f"{window}: {products} products"
+        held = [text for _, text in code if f"%{register}" in text]
+        assert not any(re.search(r"\(%r[sb]p", text) for text in held), f"{window}: {held}"
 
 
 def test_strips():

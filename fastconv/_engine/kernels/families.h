@@ -7,6 +7,6 @@
     X(winograd, __VA_ARGS__) X(elementwise, __VA_ARGS__) X(pool, __VA_ARGS__) \
     X(gradient, __VA_ARGS__) X(pool_gradient, __VA_ARGS__) X(sums, __VA_ARGS__) \
     X(dots, __VA_ARGS__) X(filters, __VA_ARGS__) X(overlap, __VA_ARGS__) \
-    X(halves, __VA_ARGS__)
+    X(halves, __VA_ARGS__) X(stationary, __VA_ARGS__)
 
 #endif

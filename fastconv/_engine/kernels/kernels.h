@@ -129,6 +129,7 @@ typedef struct {
 #include "overlap.h"
 #include "pool.h"
 #include "pool_gradient.h"
+#include "stationary.h"
 #include "sums.h"
 #include "tiles.h"
 #include "winograd.h"

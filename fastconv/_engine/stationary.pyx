@@ -1,0 +1,327 @@
+"""Direct convolution of a few input channels: a window's weights stay in registers.
+
+Vectors along the output channels. Each kernel row is one run of width x channels in channels-last
+memory; for one vector of output channels all weights of the kernel, or of some of its rows, are
+loaded once for many pixels, and each pixel's window is read where it lies. Windows that reach beyond
+the input's sides are copied first, those of a column of output pixels side by side.
+
+    x ------------------> kernel --> out         (all rows in one pass)
+    x ------------------> kernel --> sums --> kernel --> out
+    x --windows at a side--> kernel --> out
+
+A fresh chain for each kernel row, two where it is long, added in order: kernel depth, height; within
+it width, input channel. Padding is multiplied like any other zero.
+"""
+
+from libc.string cimport memset
+
+from . cimport threads
+from .arithmetic cimport ceil_div, clamp, index, round_up
+from .direct cimport address, conv_work, epilogue_of
+from .dispatch cimport kernels
+from .im2col cimport plan_im2col
+from .kernels cimport fc_gather_args, fc_kernels, fc_pack_args
+from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
+from .stationary_kernels cimport FC_STATIONARY_ROWS, fc_stationary_args
+
+# Work is cut into up to this many tasks of at least this many operations.
+cdef index TASKS = 64
+cdef double TASK_OPERATIONS = 2e5
+# Output columns and rows of a task: a row's results, of which each vector of channels writes a piece,
+# stay in the first cache, and so do a column's windows.
+cdef index OUT_BYTES = 16 << 10
+cdef index LEAST_COLUMNS = 32
+cdef index MOST_ROWS = 16
+
+
+# ---------------------------------------------------------------- planning
+
+cdef struct Stationary:
+    fc_conv conv
+    const fc_kernels *kernels
+    index element, lanes
+    index rows, run                   # kernel rows: depth x height; elements of one
+    index passes, pass_rows           # over all of them, and rows of each but the last
+    index vectors                     # of output channels
+    index inner, inner_end            # output columns whose windows lie inside the input's rows
+    index task_rows, columns          # of a task
+    index row_blocks, column_blocks
+    index zeros_at, rows_at, windows_at, sums_at, workspace
+
+
+cdef Prepared plan_stationary(const fc_conv *conv, const fc_view *x, const fc_view *out,
+                              const fc_view *residual, bint packed):
+    cdef index element = 8 if conv.type else 4
+    cdef bint dense = x.space[2] == conv.in_channels * element \
+        and (x.channel == element or conv.in_channels == 1)
+    if not dense or out.channel != element \
+            or (residual.data != NULL and residual.channel != element):
+        return plan_im2col(conv, x, out, residual, True, packed)
+    cdef Prepared op = Prepared.__new__(Prepared)
+    cdef Stationary *b = <Stationary *> new_blocking(op, sizeof(Stationary))
+    b.conv = conv[0]
+    b.kernels = kernels(conv.type)
+    b.element = element
+    b.lanes = b.kernels.direct.lanes
+    b.rows = conv.kernel[0] * conv.kernel[1]
+    b.run = conv.kernel[2] * conv.in_channels
+    b.vectors = ceil_div(conv.out_channels, b.lanes)
+    plan_passes(b)
+    plan_inner(b)
+    plan_tasks(b)
+    plan_scratch(b)
+    op.pack = pack_stationary
+    op.run = run_stationary
+    op.packed_bytes = b.vectors * b.rows * b.run * b.lanes * element
+    op.workspace_bytes = b.workspace
+    op.packing = ("stationary", conv.type)
+    return op
+
+
+cdef void plan_passes(Stationary *b) noexcept nogil:
+    """As even as whole kernel rows allow."""
+    cdef index most = clamp(b.kernels.stationary.weights // b.run, 1, FC_STATIONARY_ROWS)
+    b.passes = ceil_div(b.rows, most)
+    b.pass_rows = ceil_div(b.rows, b.passes)
+
+
+cdef void plan_inner(Stationary *b) noexcept nogil:
+    cdef const fc_conv *c = &b.conv
+    cdef index last = c.in_size[2] - c.kernel[2] + c.pad[2]
+    b.inner = clamp(ceil_div(max(0, c.pad[2]), c.stride[2]), 0, c.out_size[2])
+    b.inner_end = clamp(last // c.stride[2] + 1 if last >= 0 else 0, b.inner, c.out_size[2])
+
+
+cdef void plan_tasks(Stationary *b) noexcept nogil:
+    """Some rows of an output plane, in pieces of even width."""
+    cdef const fc_conv *c = &b.conv
+    cdef index wanted = clamp(<index> (conv_work(c, b.element) / TASK_OPERATIONS), 1, TASKS)
+    cdef index planes = max(1, c.batch * c.out_size[0])
+    cdef index most = max(LEAST_COLUMNS, OUT_BYTES // (c.out_channels * b.element))
+    b.column_blocks = ceil_div(c.out_size[2], most)
+    b.columns = max(1, ceil_div(c.out_size[2], max(1, b.column_blocks)))
+    b.row_blocks = ceil_div(wanted, max(1, planes * b.column_blocks))
+    b.task_rows = clamp(ceil_div(c.out_size[1], b.row_blocks), 1, MOST_ROWS)
+    b.row_blocks = ceil_div(c.out_size[1], b.task_rows)
+
+
+cdef void plan_scratch(Stationary *b) noexcept nogil:
+    b.zeros_at = 0
+    b.rows_at = round_up(b.run * b.element, 64)
+    b.windows_at = b.rows_at + round_up(b.rows * sizeof(char *), 64)
+    b.sums_at = b.windows_at + round_up(b.task_rows * b.rows * b.run * b.element, 64)
+    b.workspace = b.sums_at
+    if b.passes > 1:
+        b.workspace += max(b.columns, b.task_rows) * b.lanes * b.element
+    b.workspace = round_up(b.workspace, 4096) + 64
+
+
+def stationary_weights(dtype="float32"):
+    """How many weights of each output channel the level in use keeps in registers.
+
+    Parameters
+    ----------
+    dtype : str or numpy.dtype
+        float32 or float64.
+    """
+    return kernels(str(dtype) == "float64").stationary.weights
+
+
+def stationary_tile(dtype="float32", index rows=1, index run=1):
+    """The weights that one call keeps, as `Plan.tile` shows them.
+
+    Parameters
+    ----------
+    dtype : str or numpy.dtype
+        float32 or float64.
+    rows, run : int
+        Of a window: kernel depth x height, and width x input channels.
+    """
+    cdef Stationary b
+    b.kernels = kernels(str(dtype) == "float64")
+    b.rows, b.run = max(1, rows), max(1, run)
+    plan_passes(&b)
+    return f"{b.pass_rows}x{b.run}x{b.kernels.direct.lanes} (kernel rows x run x channels)"
+
+
+cdef int pack_stationary(const void *blocking, const char *weight, char *packed) noexcept nogil:
+    """[vector][kernel depth, height][width, input channel][lane], zero where no channel is."""
+    cdef const Stationary *b = <const Stationary *> blocking
+    cdef index vector, size = b.rows * b.run
+    cdef fc_pack_args args
+    args.taps = size // b.conv.in_channels
+    args.depth = b.conv.in_channels
+    args.row = size * b.element
+    args.width = b.lanes
+    for vector in range(b.vectors):
+        args.weight = weight + vector * b.lanes * args.row
+        args.channels = min(b.lanes, b.conv.out_channels - vector * b.lanes)
+        args.dst = packed + vector * size * b.lanes * b.element
+        b.kernels.gemm.pack(&args)
+    return threads.FC_OK
+
+
+# ---------------------------------------------------------------- a task
+
+cdef struct Block:
+    const Stationary *b
+    const fc_call *call
+    char *workspace
+    const char **kernel_rows         # of the input; NULL outside
+    index image, depth, row, rows
+    index column, end                # of the result
+
+
+cdef void find_kernel_rows(const Block *t, index row) noexcept nogil:
+    """Where the input row under each kernel row of an output row begins."""
+    cdef const fc_conv *c = &t.b.conv
+    cdef index y, at, depth, input_row
+    for at in range(t.b.rows):
+        y = at % c.kernel[1]
+        depth = t.depth * c.stride[0] - c.pad[0] + at // c.kernel[1] * c.dilation[0]
+        input_row = row * c.stride[1] - c.pad[1] + y * c.dilation[1]
+        t.kernel_rows[at] = NULL
+        if 0 <= depth < c.in_size[0] and 0 <= input_row < c.in_size[1]:
+            t.kernel_rows[at] = address(&t.call.x, t.image, 0, depth, input_row, 0)
+
+
+cdef void aim_at_row(const Block *t, fc_stationary_args *s, index first, index column) noexcept nogil:
+    """Windows from this output column on, where they lie in the input."""
+    cdef const Stationary *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index r, pixel = t.call.x.space[2]
+    for r in range(s.rows):
+        s.x[r] = t.workspace + b.zeros_at
+        s.step[r] = 0
+        if t.kernel_rows[first + r] != NULL:
+            s.x[r] = t.kernel_rows[first + r] + (column * c.stride[2] - c.pad[2]) * pixel
+            s.step[r] = c.stride[2] * pixel
+
+
+cdef void aim_at_windows(const Block *t, fc_stationary_args *s, index first) noexcept nogil:
+    """The copied windows of a column."""
+    cdef const Stationary *b = t.b
+    cdef index r, row = b.run * b.element
+    for r in range(s.rows):
+        s.x[r] = t.workspace + b.windows_at + (first + r) * row
+        s.step[r] = b.rows * row
+
+
+cdef void copy_windows(const Block *t, index column) noexcept nogil:
+    """The windows of an output column, one row after the other, zeros outside the input."""
+    cdef const Stationary *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index left = column * c.stride[2] - c.pad[2], pixel = c.in_channels * b.element, row, r
+    cdef index first = clamp(-left, 0, c.kernel[2])
+    cdef index last = clamp(c.in_size[2] - left, first, c.kernel[2])
+    cdef char *to = t.workspace + b.windows_at
+    cdef fc_gather_args g
+    g.src_pixel = g.dst_pixel = pixel
+    g.src_channel = b.element
+    g.pixels = last - first
+    g.channels = c.in_channels
+    for row in range(t.row, t.row + t.rows):
+        find_kernel_rows(t, row)
+        for r in range(b.rows):
+            memset(to, 0, b.run * b.element)
+            if t.kernel_rows[r] != NULL:
+                g.src = t.kernel_rows[r] + (left + first) * pixel
+                g.dst = to + first * pixel
+                b.kernels.finish.gather(&g)
+            to += b.run * b.element
+
+
+cdef void aim_result(const Block *t, fc_stationary_args *s, index vector, index row, index column,
+                     int axis) noexcept nogil:
+    """Where one vector of output channels goes, of pixels that follow each other along an axis."""
+    cdef const Stationary *b = t.b
+    cdef index channel = vector * b.lanes
+    cdef const fc_view *residual = &t.call.residual
+    s.channels = <int> min(b.lanes, b.conv.out_channels - channel)
+    s.out.epilogue = epilogue_of(&b.conv, t.call.bias, channel * b.element)
+    s.out.out = address(&t.call.out, t.image, channel, t.depth, row, column)
+    s.out.out_pixel = t.call.out.space[axis]
+    s.out.residual = NULL
+    if residual.data != NULL:
+        s.out.residual = address(residual, t.image, channel, t.depth, row, column)
+        s.out.residual_pixel = residual.space[axis]
+
+
+cdef void multiply(const Block *t, index row, index column, index pixels, bint copied) noexcept nogil:
+    """All output channels of some pixels: of a row, or of a column whose windows are copied."""
+    cdef const Stationary *b = t.b
+    cdef index vector, step, first
+    cdef fc_stationary_args s
+    s.pixels = pixels
+    s.run = <int> b.run
+    s.sums = t.workspace + b.sums_at
+    for vector in range(b.vectors):
+        aim_result(t, &s, vector, row, column, 1 if copied else 2)
+        for step in range(b.passes):
+            first = step * b.pass_rows
+            s.rows = <int> min(b.pass_rows, b.rows - first)
+            s.begun = step > 0
+            s.kept = step < b.passes - 1
+            s.w = t.call.packed + (vector * b.rows + first) * b.run * b.lanes * b.element
+            if copied:
+                aim_at_windows(t, &s, first)
+            else:
+                aim_at_row(t, &s, first, column)
+            b.kernels.stationary.run(&s)
+
+
+cdef void run_side(const Block *t, index column, index end) noexcept nogil:
+    """Columns whose windows reach beyond the input's rows."""
+    while column < end:
+        copy_windows(t, column)
+        multiply(t, t.row, column, t.rows, True)
+        column += 1
+
+
+cdef void run_block(const Block *t) noexcept nogil:
+    cdef const Stationary *b = t.b
+    cdef index inner = clamp(b.inner, t.column, t.end), row
+    cdef index inner_end = clamp(b.inner_end, inner, t.end)
+    memset(t.workspace + b.zeros_at, 0, b.run * b.element)
+    run_side(t, t.column, inner)
+    if inner < inner_end:
+        for row in range(t.row, t.row + t.rows):
+            find_kernel_rows(t, row)
+            multiply(t, row, inner, inner_end - inner, False)
+    run_side(t, inner_end, t.end)
+
+
+cdef struct StationaryRun:
+    const Stationary *b
+    const fc_call *call
+
+
+cdef int stationary_task(void *context, index task, int thread) noexcept nogil:
+    cdef StationaryRun *r = <StationaryRun *> context
+    cdef const Stationary *b = r.b
+    cdef Block t
+    t.b = b
+    t.call = r.call
+    t.workspace = r.call.workspace + thread * b.workspace
+    t.kernel_rows = <const char **> (t.workspace + b.rows_at)
+    t.column = task % b.column_blocks * b.columns
+    t.end = min(t.column + b.columns, b.conv.out_size[2])
+    task //= b.column_blocks
+    t.row = task % b.row_blocks * b.task_rows
+    t.rows = min(b.task_rows, b.conv.out_size[1] - t.row)
+    task //= b.row_blocks
+    t.depth = task % b.conv.out_size[0]
+    t.image = task // b.conv.out_size[0]
+    run_block(&t)
+    return threads.FC_OK
+
+
+cdef int run_stationary(const void *blocking, const fc_call *call) noexcept nogil:
+    cdef StationaryRun r
+    r.b = <const Stationary *> blocking
+    r.call = call
+    return threads.run(stationary_task, &r,
+                       r.b.conv.batch * r.b.conv.out_size[0] * r.b.row_blocks
+                       * r.b.column_blocks,
+                       conv_work(&r.b.conv, r.b.element), r.b.conv.flush_denormals,
+                       r.call.threads)
