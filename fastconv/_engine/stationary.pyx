@@ -3,11 +3,13 @@
 Vectors along the output channels. Each kernel row is one run of width x channels in channels-last
 memory; for one vector of output channels all weights of the kernel, or of some of its rows, are
 loaded once for many pixels, and each pixel's window is read where it lies. Windows that reach beyond
-the input's sides are copied first, those of a column of output pixels side by side.
+the input's sides are copied first, a column of output pixels side by side. Pixels with gaps between
+them are gathered into a zero-padded strip, which has no sides.
 
     x ------------------> kernel --> out         (all rows in one pass)
     x ------------------> kernel --> sums --> kernel --> out
     x --windows at a side--> kernel --> out
+    x --gather--> strip ---> kernel --> out
 
 A fresh chain for each kernel row, two where it is long, added in order: kernel depth, height; within
 it width, input channel. Padding is multiplied like any other zero.
@@ -40,22 +42,22 @@ cdef struct Stationary:
     fc_conv conv
     const fc_kernels *kernels
     index element, lanes
+    index pixel                       # bytes, without gaps
     index rows, run                   # kernel rows: depth x height; elements of one
     index passes, pass_rows           # over all of them, and rows of each but the last
     index vectors                     # of output channels
     index inner, inner_end            # output columns whose windows lie inside the input's rows
     index task_rows, columns          # of a task
     index row_blocks, column_blocks
-    index zeros_at, rows_at, windows_at, sums_at, workspace
+    bint gathers                      # into a strip: pixels that do not follow each other
+    index strip_rows, strip_row       # of one kernel plane; bytes of one
+    index zeros_at, rows_at, windows_at, sums_at, strip_at, workspace
 
 
 cdef Prepared plan_stationary(const fc_conv *conv, const fc_view *x, const fc_view *out,
                               const fc_view *residual, bint packed):
     cdef index element = 8 if conv.type else 4
-    cdef bint dense = x.space[2] == conv.in_channels * element \
-        and (x.channel == element or conv.in_channels == 1)
-    if not dense or out.channel != element \
-            or (residual.data != NULL and residual.channel != element):
+    if out.channel != element or (residual.data != NULL and residual.channel != element):
         return plan_im2col(conv, x, out, residual, True, packed)
     cdef Prepared op = Prepared.__new__(Prepared)
     cdef Stationary *b = <Stationary *> new_blocking(op, sizeof(Stationary))
@@ -63,6 +65,8 @@ cdef Prepared plan_stationary(const fc_conv *conv, const fc_view *x, const fc_vi
     b.kernels = kernels(conv.type)
     b.element = element
     b.lanes = b.kernels.direct.lanes
+    b.pixel = conv.in_channels * element
+    b.gathers = x.space[2] != b.pixel or (x.channel != element and conv.in_channels > 1)
     b.rows = conv.kernel[0] * conv.kernel[1]
     b.run = conv.kernel[2] * conv.in_channels
     b.vectors = ceil_div(conv.out_channels, b.lanes)
@@ -88,6 +92,9 @@ cdef void plan_passes(Stationary *b) noexcept nogil:
 cdef void plan_inner(Stationary *b) noexcept nogil:
     cdef const fc_conv *c = &b.conv
     cdef index last = c.in_size[2] - c.kernel[2] + c.pad[2]
+    if b.gathers:
+        b.inner, b.inner_end = 0, c.out_size[2]
+        return
     b.inner = clamp(ceil_div(max(0, c.pad[2]), c.stride[2]), 0, c.out_size[2])
     b.inner_end = clamp(last // c.stride[2] + 1 if last >= 0 else 0, b.inner, c.out_size[2])
 
@@ -106,6 +113,7 @@ cdef void plan_tasks(Stationary *b) noexcept nogil:
 
 
 cdef void plan_scratch(Stationary *b) noexcept nogil:
+    cdef const fc_conv *c = &b.conv
     b.zeros_at = 0
     b.rows_at = round_up(b.run * b.element, 64)
     b.windows_at = b.rows_at + round_up(b.rows * sizeof(char *), 64)
@@ -113,7 +121,17 @@ cdef void plan_scratch(Stationary *b) noexcept nogil:
     b.workspace = b.sums_at
     if b.passes > 1:
         b.workspace += max(b.columns, b.task_rows) * b.lanes * b.element
+    b.strip_at = round_up(b.workspace, 64)
+    b.strip_rows = (b.task_rows - 1) * c.stride[1] + (c.kernel[1] - 1) * c.dilation[1] + 1
+    b.strip_row = strip_columns(b, b.columns) * b.pixel
+    if b.gathers:
+        b.workspace = b.strip_at + c.kernel[0] * b.strip_rows * b.strip_row
     b.workspace = round_up(b.workspace, 4096) + 64
+
+
+cdef inline index strip_columns(const Stationary *b, index columns) noexcept nogil:
+    """Pixels of a row that the windows of so many output columns see."""
+    return (columns - 1) * b.conv.stride[2] + b.conv.kernel[2]
 
 
 def stationary_weights(dtype="float32"):
@@ -172,30 +190,76 @@ cdef struct Block:
     index column, end                # of the result
 
 
-cdef void find_kernel_rows(const Block *t, index row) noexcept nogil:
-    """Where the input row under each kernel row of an output row begins."""
+cdef const char *input_row(const Block *t, index plane, index row) noexcept nogil:
+    """Where an input row under one of the kernel's planes begins; NULL outside."""
     cdef const fc_conv *c = &t.b.conv
-    cdef index y, at, depth, input_row
-    for at in range(t.b.rows):
-        y = at % c.kernel[1]
-        depth = t.depth * c.stride[0] - c.pad[0] + at // c.kernel[1] * c.dilation[0]
-        input_row = row * c.stride[1] - c.pad[1] + y * c.dilation[1]
-        t.kernel_rows[at] = NULL
-        if 0 <= depth < c.in_size[0] and 0 <= input_row < c.in_size[1]:
-            t.kernel_rows[at] = address(&t.call.x, t.image, 0, depth, input_row, 0)
+    cdef index depth = t.depth * c.stride[0] - c.pad[0] + plane * c.dilation[0]
+    if not (0 <= depth < c.in_size[0] and 0 <= row < c.in_size[1]):
+        return NULL
+    return address(&t.call.x, t.image, 0, depth, row, 0)
+
+
+cdef void find_kernel_rows(const Block *t, index row) noexcept nogil:
+    """Where the input row under each kernel row of an output row begins, or would in a strip."""
+    cdef const Stationary *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index at, plane, below
+    cdef index left = t.column * c.stride[2] - c.pad[2]
+    for at in range(b.rows):
+        plane, below = at // c.kernel[1], at % c.kernel[1] * c.dilation[1]
+        if b.gathers:
+            below += (row - t.row) * c.stride[1] + plane * b.strip_rows
+            t.kernel_rows[at] = t.workspace + b.strip_at + below * b.strip_row - left * b.pixel
+        else:
+            t.kernel_rows[at] = input_row(t, plane, row * c.stride[1] - c.pad[1] + below)
+
+
+cdef void copy_pixels(const Block *t, char *to, const char *row, index left,
+                      index pixels) noexcept nogil:
+    """Pixels of an input row from a column on, without gaps, zeros outside."""
+    cdef const Stationary *b = t.b
+    cdef index first = clamp(-left, 0, pixels)
+    cdef index last = clamp(b.conv.in_size[2] - left, first, pixels)
+    cdef fc_gather_args g
+    if row == NULL:
+        first = last = pixels
+    memset(to, 0, first * b.pixel)
+    memset(to + last * b.pixel, 0, (pixels - last) * b.pixel)
+    g.src_pixel = t.call.x.space[2]
+    g.src_channel = t.call.x.channel
+    g.src = row + (left + first) * g.src_pixel
+    g.pixels = last - first
+    g.channels = b.conv.in_channels
+    g.dst = to + first * b.pixel
+    g.dst_pixel = b.pixel
+    b.kernels.finish.gather(&g)
+
+
+cdef void gather_strip(const Block *t) noexcept nogil:
+    """What the block's windows see."""
+    cdef const Stationary *b = t.b
+    cdef const fc_conv *c = &b.conv
+    cdef index plane, below, top = t.row * c.stride[1] - c.pad[1]
+    cdef index left = t.column * c.stride[2] - c.pad[2]
+    cdef char *to = t.workspace + b.strip_at
+    for plane in range(c.kernel[0]):
+        for below in range(b.strip_rows):
+            copy_pixels(t, to, input_row(t, plane, top + below), left,
+                        strip_columns(b, t.end - t.column))
+            to += b.strip_row
 
 
 cdef void aim_at_row(const Block *t, fc_stationary_args *s, index first, index column) noexcept nogil:
     """Windows from this output column on, where they lie in the input."""
     cdef const Stationary *b = t.b
     cdef const fc_conv *c = &b.conv
-    cdef index r, pixel = t.call.x.space[2]
+    cdef index r
     for r in range(s.rows):
         s.x[r] = t.workspace + b.zeros_at
         s.step[r] = 0
         if t.kernel_rows[first + r] != NULL:
-            s.x[r] = t.kernel_rows[first + r] + (column * c.stride[2] - c.pad[2]) * pixel
-            s.step[r] = c.stride[2] * pixel
+            s.x[r] = t.kernel_rows[first + r] + (column * c.stride[2] - c.pad[2]) * b.pixel
+            s.step[r] = c.stride[2] * b.pixel
 
 
 cdef void aim_at_windows(const Block *t, fc_stationary_args *s, index first) noexcept nogil:
@@ -208,26 +272,15 @@ cdef void aim_at_windows(const Block *t, fc_stationary_args *s, index first) noe
 
 
 cdef void copy_windows(const Block *t, index column) noexcept nogil:
-    """The windows of an output column, one row after the other, zeros outside the input."""
+    """The windows of an output column, one row after the other."""
     cdef const Stationary *b = t.b
     cdef const fc_conv *c = &b.conv
-    cdef index left = column * c.stride[2] - c.pad[2], pixel = c.in_channels * b.element, row, r
-    cdef index first = clamp(-left, 0, c.kernel[2])
-    cdef index last = clamp(c.in_size[2] - left, first, c.kernel[2])
+    cdef index row, r
     cdef char *to = t.workspace + b.windows_at
-    cdef fc_gather_args g
-    g.src_pixel = g.dst_pixel = pixel
-    g.src_channel = b.element
-    g.pixels = last - first
-    g.channels = c.in_channels
     for row in range(t.row, t.row + t.rows):
         find_kernel_rows(t, row)
         for r in range(b.rows):
-            memset(to, 0, b.run * b.element)
-            if t.kernel_rows[r] != NULL:
-                g.src = t.kernel_rows[r] + (left + first) * pixel
-                g.dst = to + first * pixel
-                b.kernels.finish.gather(&g)
+            copy_pixels(t, to, t.kernel_rows[r], column * c.stride[2] - c.pad[2], c.kernel[2])
             to += b.run * b.element
 
 
@@ -283,6 +336,8 @@ cdef void run_block(const Block *t) noexcept nogil:
     cdef index inner = clamp(b.inner, t.column, t.end), row
     cdef index inner_end = clamp(b.inner_end, inner, t.end)
     memset(t.workspace + b.zeros_at, 0, b.run * b.element)
+    if b.gathers:
+        gather_strip(t)
     run_side(t, t.column, inner)
     if inner < inner_end:
         for row in range(t.row, t.row + t.rows):
