@@ -22,6 +22,7 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
+from ._engine.tile_cost import merges, tile_cost, tile_refusal
 from ._engine.winograd_cost import KERNELS, WEIGHT, choose_tile, cost
 
 ALGORITHMS = ("auto", "direct", "im2col", "winograd")
@@ -48,34 +49,19 @@ TILE_SHARE = 0.85
 TRANSPOSED_SUM = 18
 SHARED_COPY = 0.9
 
-# What tiles cost, in multiply-adds of implicit GEMM by vectors, by precision: a multiply-add, and
-# to split an input element; and to finish a sum, and to pack a weight. Measured on one thread of a
-# Sapphire Rapids at 2.3 GHz while it did not slow its tiles down.
-TILE_PRODUCT = {"high": 0.26, "medium": 0.12}
-TILE_SPLIT = {"high": 20, "medium": 12}
-TILE_FINISH = 14
-TILE_PACK = 30
-# Of few channels: to split an element of the input's rows, and to make a sum of few steps and
-# finish it; and what vectors cost beside their multiply-adds, a sum.
-TILE_ROW = 50
-TILE_SHORT_SUM = 30
+# What vectors of the rows form cost beside their multiply-adds, in these, a sum.
 ROWS_SUM = 10
 # Some hosts slow tiles down to a third, and vectors not at all: where Winograd or a direct form is
 # nearly as fast it is the safer choice. Tiles must cost no more than this share of it.
 WELL_AHEAD = {"winograd": 0.85, "direct": 0.7}
-# Channels in and out that tiles are filled up to, pixels in a row.
-TILE_DEPTH, TILE_COLUMNS, TILE_PIXELS = 32, 16, 16
-# Most taps (FC_HALVES_TAPS), and steps of a window's runs (MOST_RUNS).
-TILE_TAPS, TILE_RUNS = 256, 24
-# Bytes of the input, in both halves, that one tile of pixels sees at most, and that a block of
-# tiles sees where it can (STRIP_BYTES).
-TILE_STRIP, TILE_BLOCK = 4 << 20, 1 << 20
 # Forms by vectors that tiles may replace: tap by tap, and run by run.
 DENSE_FORMS = "pointers", "pointwise"
 RUN_FORMS = "rows", "planes"
-# What beats the rows form: one pass over a window's kernel rows, or a few that hold so many weights
-# each. A pass takes FC_STATIONARY_ROWS at most. With more output channels wide tiles are as fast.
-MOST_PASSES, LEAST_HELD, HELD_ROWS, HELD_OUT = 3, 16, 5, 32
+# Where weights that stay in registers beat tiles: one pass over a window's kernel rows, of which a
+# pass takes FC_STATIONARY_ROWS at most, or a few passes that hold so many weights each. With more
+# output channels wide tiles are as fast; one pass in place of pointers serves the latter number.
+MOST_PASSES, LEAST_HELD, HELD_ROWS = 3, 16, 5
+HELD_OUT, HELD_OUT_AT_ONCE = 32, 160
 # Output of a picture large enough for tiles.
 LARGE = 1, 64, 64
 
@@ -254,20 +240,34 @@ def choose_direct(p):
 
 
 def in_registers(p, choice):
-    """The choice; in place of rows, where memory has these, weights that stay in registers.
+    """The choice; in place of small GEMMs, where channels lie side by side, registers' weights.
 
     Sums of kernel rows are rounded apart, which algorithm="direct" does not do: see `shared_pays`.
     """
-    run = p.kernel[2] * p.in_channels
-    if choice.form != "rows" or p.groups > 1 or p.out_channels > HELD_OUT:
+    rows_form = choice.form == "rows"
+    if not (rows_form or choice.form == "pointers") or p.groups > 1 or p.dilation[2] > 1:
         return choice
-    if not p.channels_contiguous or not 0 < run <= p.held:
+    # planes of a first layer are gathered on the way to a result whose channels are side by side
+    if not p.held or not (p.channels_contiguous or (rows_form and p.run == 1)):
         return choice
-    rows = min(HELD_ROWS, p.held // run)
-    passes = math.ceil(math.prod(p.kernel[:2]) / rows)
-    if not 1 <= passes <= (MOST_PASSES if rows * run >= LEAST_HELD else 1):
+    passes, weights = passes_over_weights(p)
+    most = MOST_PASSES if weights >= LEAST_HELD else 1
+    out = HELD_OUT if rows_form or passes > 1 else HELD_OUT_AT_ONCE
+    if not 1 <= passes <= most or p.out_channels > out:
         return choice
     return Choice("direct", "stationary", 0, "few input channels: their weights stay in registers")
+
+
+def passes_over_weights(p):
+    """How often pixels pass by until registers have held all of a window's weights, and how many
+    they hold at a time: whole kernel rows, or equal parts of them."""
+    run = p.kernel[2] * p.in_channels
+    parts = max(1, math.ceil(run / p.held))
+    while run % parts:
+        parts += 1
+    part = max(1, run // parts)
+    rows = min(HELD_ROWS, p.held // part)
+    return math.ceil(math.prod(p.kernel[:2]) * parts / rows) if run else 0, rows * part
 
 
 @lru_cache(1024)
@@ -318,82 +318,6 @@ def gemm_cost(p):
     """Cost of implicit GEMM in multiply-adds, on the scale of `winograd_cost.cost`."""
     pixels = p.batch * math.prod(p.out_size)
     return math.prod(p.kernel) * p.group_in * p.group_out * (pixels + WEIGHT)
-
-
-def tile_steps(p, axis):
-    """Phases of an input axis that taps see, and how far they reach beside the outputs."""
-    stride, dilation, taps = p.stride[axis], p.dilation[axis], p.kernel[axis]
-    return min(taps, stride // math.gcd(stride, dilation)), (taps - 1) * dilation // stride
-
-
-def split_elements(p, rows, columns):
-    """Input elements of one group that tiles split for so many output rows and columns."""
-    (phases_down, down), (phases_across, across) = tile_steps(p, 1), tile_steps(p, 2)
-    grid = phases_down * (rows + down) * phases_across * (columns + across)
-    return p.kernel[0] * grid * rounded_up(p.group_in, TILE_DEPTH)
-
-
-def split_in_blocks(p):
-    """Input elements that tiles split: those that blocks share are split by each of them."""
-    rows, columns = p.out_size[1:]
-    while 4 * split_elements(p, rows, columns) > TILE_BLOCK and rows * columns > TILE_PIXELS:
-        if rows > 1:
-            rows = math.ceil(rows / 2)
-        else:
-            columns = math.ceil(columns / 2)
-    blocks = math.ceil(p.out_size[1] / rows) * math.ceil(p.out_size[2] / columns)
-    return blocks * split_elements(p, rows, columns)
-
-
-def rounded_up(count, unit):
-    """The next multiple of a unit."""
-    return math.ceil(count / unit) * unit
-
-
-def tile_refusal(p, precision, exact):
-    """Why tiles cannot run a problem, or None where they can."""
-    if not p.tiles:
-        return "the level in use has no tiles"
-    if precision == "highest" or exact:
-        return "sums of floats as they are"
-    if math.prod(p.out_size) == 0:
-        return "nothing to compute"
-    if not 0 < math.prod(p.kernel) <= TILE_TAPS:
-        return f"kernels of 1 to {TILE_TAPS} taps"
-    if 4 * split_elements(p, 1, TILE_PIXELS) > TILE_STRIP:
-        return "its windows are too large for the cache"
-    return None
-
-
-def run_steps(p):
-    """Steps of 32 values in a kernel row's run."""
-    return math.ceil(p.group_in * p.kernel[2] / TILE_DEPTH)
-
-
-def merges(p):
-    """Whether kernel rows are runs of neighbouring pixels' channels that tiles can take."""
-    return p.kernel[0] == p.dilation[2] == 1 and p.kernel[1] * run_steps(p) <= TILE_RUNS
-
-
-def tile_cost(p, precision, runs):
-    """Cost by tiles in multiply-adds, on the scale of `gemm_cost`: by runs, or tap by tap."""
-    rows, columns = p.out_size[1:]
-    if runs:
-        depth = p.kernel[1] * run_steps(p) * TILE_DEPTH
-        pixels = rows * rounded_up(columns, TILE_PIXELS)
-        split = TILE_ROW * rows * columns * math.prod(p.stride) * p.group_in
-    else:
-        depth = math.prod(p.kernel) * rounded_up(p.group_in, TILE_DEPTH)
-        # short rows run on over the columns between them, long ones are filled up
-        walked = rows * min(columns + tile_steps(p, 2)[1], rounded_up(columns, TILE_PIXELS))
-        pixels = rounded_up(walked, TILE_PIXELS)
-        split = TILE_SPLIT[precision] * split_in_blocks(p)
-    weights = depth * rounded_up(p.group_out, TILE_COLUMNS)
-    finish = (TILE_SHORT_SUM if runs else TILE_FINISH) * rows * columns * p.group_out
-    slices = p.batch * p.out_size[0]
-    cost = weights * (TILE_PRODUCT[precision] * slices * pixels + WEIGHT)
-    cost += slices * (split + finish)
-    return cost if p.packed else cost + TILE_PACK * weights
 
 
 def vector_cost(p, choice):
@@ -503,4 +427,5 @@ def choose_auto(p, refusal, exact):
             reason = f"{wide}, stride 1, {apart}{channels}: {form} saves multiplications"
             return Choice("winograd", form, tile, reason)
     nearly = refusal and p.kernel[1:] in ((3, 3), (5, 5))
-    return Choice("im2col", "pointers", 0, refusal if nearly else "dense channels: implicit GEMM")
+    reason = refusal if nearly else "dense channels: implicit GEMM"
+    return in_registers(p, Choice("im2col", "pointers", 0, reason))

@@ -43,7 +43,8 @@ cdef struct Stationary:
     const fc_kernels *kernels
     index element, lanes
     index pixel                       # bytes, without gaps
-    index rows, run                   # kernel rows: depth x height; elements of one
+    index parts                       # that a kernel row's run is cut into, to be held
+    index rows, run                   # depth x height x parts; elements of a part
     index passes, pass_rows           # over all of them, and rows of each but the last
     index vectors                     # of output channels
     index inner, inner_end            # output columns whose windows lie inside the input's rows
@@ -62,6 +63,7 @@ cdef Prepared plan_stationary(const fc_conv *conv, const fc_view *x, const fc_vi
     cdef Prepared op = Prepared.__new__(Prepared)
     cdef Stationary *b = <Stationary *> new_blocking(op, sizeof(Stationary))
     b.conv = conv[0]
+    join_rows(&b.conv, x, out, residual)
     b.kernels = kernels(conv.type)
     b.element = element
     b.lanes = b.kernels.direct.lanes
@@ -82,8 +84,31 @@ cdef Prepared plan_stationary(const fc_conv *conv, const fc_view *x, const fc_vi
     return op
 
 
+cdef bint is_line(const fc_view *view, const fc_conv *c) noexcept nogil:
+    """Whether a picture's pixels are one row after the other without a gap."""
+    return view.space[1] == c.out_size[2] * view.space[2]
+
+
+cdef void join_rows(fc_conv *c, const fc_view *x, const fc_view *out,
+                    const fc_view *residual) noexcept nogil:
+    """Make one long row of a picture whose output pixels see only the pixel at their own place."""
+    cdef int axis
+    for axis in range(1, 3):
+        if c.kernel[axis] != 1 or c.stride[axis] != 1 or c.pad[axis] \
+                or c.in_size[axis] != c.out_size[axis]:
+            return
+    if is_line(x, c) and is_line(out, c) and (residual.data == NULL or is_line(residual, c)):
+        c.in_size[2] = c.out_size[2] = c.out_size[1] * c.out_size[2]
+        c.in_size[1] = c.out_size[1] = 1
+
+
 cdef void plan_passes(Stationary *b) noexcept nogil:
-    """As even as whole kernel rows allow."""
+    """As even as whole kernel rows, or equal parts of them, allow."""
+    b.parts = ceil_div(b.run, b.kernels.stationary.weights)
+    while b.run % b.parts:
+        b.parts += 1
+    b.run //= b.parts
+    b.rows *= b.parts
     cdef index most = clamp(b.kernels.stationary.weights // b.run, 1, FC_STATIONARY_ROWS)
     b.passes = ceil_div(b.rows, most)
     b.pass_rows = ceil_div(b.rows, b.passes)
@@ -203,15 +228,18 @@ cdef void find_kernel_rows(const Block *t, index row) noexcept nogil:
     """Where the input row under each kernel row of an output row begins, or would in a strip."""
     cdef const Stationary *b = t.b
     cdef const fc_conv *c = &b.conv
-    cdef index at, plane, below
+    cdef index at, plane, below, part
     cdef index left = t.column * c.stride[2] - c.pad[2]
+    cdef const char *found = NULL
     for at in range(b.rows):
-        plane, below = at // c.kernel[1], at % c.kernel[1] * c.dilation[1]
+        part, plane = at % b.parts, at // b.parts // c.kernel[1]
+        below = at // b.parts % c.kernel[1] * c.dilation[1]
         if b.gathers:
             below += (row - t.row) * c.stride[1] + plane * b.strip_rows
-            t.kernel_rows[at] = t.workspace + b.strip_at + below * b.strip_row - left * b.pixel
-        else:
-            t.kernel_rows[at] = input_row(t, plane, row * c.stride[1] - c.pad[1] + below)
+            found = t.workspace + b.strip_at + below * b.strip_row - left * b.pixel
+        elif part == 0:
+            found = input_row(t, plane, row * c.stride[1] - c.pad[1] + below)
+        t.kernel_rows[at] = found + part * b.run * b.element if found != NULL else NULL
 
 
 cdef void copy_pixels(const Block *t, char *to, const char *row, index left,
@@ -279,9 +307,9 @@ cdef void copy_windows(const Block *t, index column) noexcept nogil:
     cdef char *to = t.workspace + b.windows_at
     for row in range(t.row, t.row + t.rows):
         find_kernel_rows(t, row)
-        for r in range(b.rows):
-            copy_pixels(t, to, t.kernel_rows[r], column * c.stride[2] - c.pad[2], c.kernel[2])
-            to += b.run * b.element
+        for r in range(b.rows // b.parts):
+            copy_pixels(t, to, t.kernel_rows[r * b.parts], column * c.stride[2] - c.pad[2], c.kernel[2])
+            to += b.parts * b.run * b.element
 
 
 cdef void aim_result(const Block *t, fc_stationary_args *s, index vector, index row, index column,

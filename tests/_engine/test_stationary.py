@@ -31,9 +31,10 @@ def form_of(x, weight, **options):
 def is_kept(rows, width, channels, dtype):
     """Whether channels are few, and a window takes one pass, or two or three of many weights."""
     held, run = stationary.stationary_weights(dtype), width * channels
-    few = rows > 1 if channels == 1 else width > 1 and channels < dispatch.lanes(dtype)
+    if run > held or (channels == 1 and rows * width == 1):
+        return False
     once = min(5, held // run)
-    return few and run <= held and rows <= (3 * once if once * run >= 16 else once)
+    return rows <= (3 * once if once * run >= 16 else once)
 
 
 def test_which_convolutions_keep_their_weights():
@@ -66,6 +67,22 @@ def test_every_run(rows, dtype, check_conv):
             if is_kept(rows, width, channels, dtype):
                 assert form_of(x.shape, weight.shape, dtype=dtype) == "stationary"
             check_conv("conv2d", x, weight, padding=(1, 2), layout="NHWC", engine=STRICT)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"padding": 1}, {"stride": (1, 3)}])
+def test_one_to_one(options, dtype, check_conv):
+    """Pictures whose rows follow each other, and others; input channels in one part or two."""
+    held = stationary.stationary_weights(dtype)
+    for channels in (2, held // 2, held, 2 * held - held % 2, 2 * held + 1):
+        x = normal(2, 6, 7, channels, dtype=dtype)
+        for out in (LANES, 31):
+            weight = normal(out, channels, 1, 1, dtype=dtype)
+            if channels <= held or (held >= 16 and channels == 2 * held - 2):
+                assert form_of(x.shape, weight.shape, dtype=dtype, **options) == "stationary"
+            check_conv("conv2d", x, weight, layout="NHWC", engine=STRICT, **options)
+            check_conv("conv2d", x[:, :-1], weight, layout="NHWC", engine=STRICT, **options)
+            check_conv("conv2d", x[:, :, :-1], weight, layout="NHWC", engine=STRICT, **options)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -115,7 +132,7 @@ def test_depth(check_conv):
 
 
 @pytest.mark.parametrize("memory", ["a picture's three of four channels", "every second pixel",
-                                    "backwards", "a result whose channels are apart"])
+                                    "backwards", "planes", "a result whose channels are apart"])
 def test_other_memory(memory, check_conv):
     """Whatever lies otherwise is another form's, or is read as it lies."""
     x, weight = normal(1, 10, 12, 4), normal(LANES, 3, 3, 3)
@@ -123,6 +140,7 @@ def test_other_memory(memory, check_conv):
         "a picture's three of four channels": x[..., :3],
         "every second pixel": np.repeat(x[..., :3], 2, axis=2)[:, :, ::2],
         "backwards": x[:, ::-1, ::-1, :3],
+        "planes": np.moveaxis(normal(1, 3, 10, 12), 1, -1),
     }
     out = None
     if memory not in views:

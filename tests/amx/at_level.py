@@ -13,7 +13,7 @@ import pytest
 
 import fastconv
 from fastconv import conv1d, conv2d, conv3d, conv_transpose2d, plan, prepare_conv, reference
-from fastconv._engine import dispatch
+from fastconv._engine import dispatch, tile_cost
 from fastconv._engine.program import Room, Tape
 from fastconv.functional import _convolve
 from fastconv.functional._cache import BoundedCache
@@ -53,9 +53,9 @@ def force(monkeypatch):
 
     def by(form):
         def chosen(problem, *rest):
-            if plan.tile_refusal(problem, "high", exact=False):
+            if tile_cost.tile_refusal(problem, "high", exact=False):
                 return choose(problem, *rest)
-            assert not form.startswith("runs") or plan.merges(problem)
+            assert not form.startswith("runs") or tile_cost.merges(problem)
             return plan.Choice("im2col", form, 0, "")
 
         monkeypatch.setattr(plan, "choose", chosen)
