@@ -245,7 +245,9 @@ def in_registers(p, choice):
     Sums of kernel rows are rounded apart, which algorithm="direct" does not do: see `shared_pays`.
     """
     rows_form = choice.form == "rows"
-    if not (rows_form or choice.form == "pointers") or p.groups > 1 or p.dilation[2] > 1:
+    if not (rows_form or choice.form == "pointers") or p.dilation[2] > 1:
+        return choice
+    if p.groups > 1 and p.kernel[2] > 1:
         return choice
     # planes of a first layer are gathered on the way to a result whose channels are side by side
     if not p.held or not (p.channels_contiguous or (rows_form and p.run == 1)):
@@ -253,7 +255,7 @@ def in_registers(p, choice):
     passes, weights = passes_over_weights(p)
     most = MOST_PASSES if weights >= LEAST_HELD else 1
     out = HELD_OUT if rows_form or passes > 1 else HELD_OUT_AT_ONCE
-    if not 1 <= passes <= most or p.out_channels > out:
+    if not 1 <= passes <= most or p.group_out > out:
         return choice
     return Choice("direct", "stationary", 0, "few input channels: their weights stay in registers")
 
@@ -261,7 +263,7 @@ def in_registers(p, choice):
 def passes_over_weights(p):
     """How often pixels pass by until registers have held all of a window's weights, and how many
     they hold at a time: whole kernel rows, or equal parts of them."""
-    run = p.kernel[2] * p.in_channels
+    run = p.kernel[2] * p.group_in
     parts = max(1, math.ceil(run / p.held))
     while run % parts:
         parts += 1

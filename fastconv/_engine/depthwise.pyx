@@ -10,8 +10,8 @@ tiles make zeros of the columns outside.
 Where channels fill no whole vectors (a colour picture's three), neighbouring inner pixels are
 joined into one long pixel of whole vectors, with as many copies of the weights.
 
-Chains of at most 512 multiply-adds in the order kernel depth, height, width, added in order. Padding
-is multiplied like any other zero.
+Chains of at most 512 multiply-adds in the order kernel depth, height, width, added in order.
+Padding is multiplied like any other zero.
 """
 
 from libc.string cimport memcpy, memset

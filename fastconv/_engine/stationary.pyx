@@ -1,18 +1,19 @@
 """Direct convolution of a few input channels: a window's weights stay in registers.
 
 Vectors along the output channels. Each kernel row is one run of width x channels in channels-last
-memory; for one vector of output channels all weights of the kernel, or of some of its rows, are
-loaded once for many pixels, and each pixel's window is read where it lies. Windows that reach beyond
-the input's sides are copied first, a column of output pixels side by side. Pixels with gaps between
-them are gathered into a zero-padded strip, which has no sides.
+memory (groups have kernels one pixel wide); for one vector of output channels all weights of the
+kernel, or of some of its rows or equal parts of them, are loaded once for many pixels, and each
+pixel's window is read where it lies. Windows that reach beyond the input's sides are copied first,
+a column of output pixels side by side. Pixels with gaps between them are gathered into a zero-padded
+strip, which has no sides.
 
     x ------------------> kernel --> out         (all rows in one pass)
     x ------------------> kernel --> sums --> kernel --> out
     x --windows at a side--> kernel --> out
     x --gather--> strip ---> kernel --> out
 
-A fresh chain for each kernel row, two where it is long, added in order: kernel depth, height; within
-it width, input channel. Padding is multiplied like any other zero.
+A fresh chain for each kernel row or part, two where it is long, added in order: kernel depth,
+height; within it width, input channel. Padding is multiplied like any other zero.
 """
 
 from libc.string cimport memset
@@ -29,8 +30,8 @@ from .stationary_kernels cimport FC_STATIONARY_ROWS, fc_stationary_args
 # Work is cut into up to this many tasks of at least this many operations.
 cdef index TASKS = 64
 cdef double TASK_OPERATIONS = 2e5
-# Output columns and rows of a task: a row's results, of which each vector of channels writes a piece,
-# stay in the first cache, and so do a column's windows.
+# Output columns and rows of a task: a row's results, of which each vector of channels writes a
+# piece, stay in the first cache, and so do a column's windows.
 cdef index OUT_BYTES = 16 << 10
 cdef index LEAST_COLUMNS = 32
 cdef index MOST_ROWS = 16
@@ -42,11 +43,12 @@ cdef struct Stationary:
     fc_conv conv
     const fc_kernels *kernels
     index element, lanes
-    index pixel                       # bytes, without gaps
+    index pixel                       # bytes of all groups' channels, without gaps
+    index window_row                  # of the pixels under a kernel row
     index parts                       # that a kernel row's run is cut into, to be held
     index rows, run                   # depth x height x parts; elements of a part
     index passes, pass_rows           # over all of them, and rows of each but the last
-    index vectors                     # of output channels
+    index group_in, group_out, group_vectors    # channels; vectors of a group's output channels
     index inner, inner_end            # output columns whose windows lie inside the input's rows
     index task_rows, columns          # of a task
     index row_blocks, column_blocks
@@ -70,17 +72,20 @@ cdef Prepared plan_stationary(const fc_conv *conv, const fc_view *x, const fc_vi
     b.pixel = conv.in_channels * element
     b.gathers = x.space[2] != b.pixel or (x.channel != element and conv.in_channels > 1)
     b.rows = conv.kernel[0] * conv.kernel[1]
-    b.run = conv.kernel[2] * conv.in_channels
-    b.vectors = ceil_div(conv.out_channels, b.lanes)
+    b.group_in = conv.in_channels // conv.groups
+    b.group_out = conv.out_channels // conv.groups
+    b.run = conv.kernel[2] * b.group_in
+    b.window_row = conv.kernel[2] * b.pixel
+    b.group_vectors = ceil_div(b.group_out, b.lanes)
     plan_passes(b)
     plan_inner(b)
     plan_tasks(b)
     plan_scratch(b)
     op.pack = pack_stationary
     op.run = run_stationary
-    op.packed_bytes = b.vectors * b.rows * b.run * b.lanes * element
+    op.packed_bytes = conv.groups * b.group_vectors * vector_bytes(b)
     op.workspace_bytes = b.workspace
-    op.packing = ("stationary", conv.type)
+    op.packing = ("stationary", conv.type, conv.groups)
     return op
 
 
@@ -140,9 +145,9 @@ cdef void plan_tasks(Stationary *b) noexcept nogil:
 cdef void plan_scratch(Stationary *b) noexcept nogil:
     cdef const fc_conv *c = &b.conv
     b.zeros_at = 0
-    b.rows_at = round_up(b.run * b.element, 64)
+    b.rows_at = round_up(b.window_row, 64)
     b.windows_at = b.rows_at + round_up(b.rows * sizeof(char *), 64)
-    b.sums_at = b.windows_at + round_up(b.task_rows * b.rows * b.run * b.element, 64)
+    b.sums_at = b.windows_at + round_up(b.task_rows * (b.rows // b.parts) * b.window_row, 64)
     b.workspace = b.sums_at
     if b.passes > 1:
         b.workspace += max(b.columns, b.task_rows) * b.lanes * b.element
@@ -188,20 +193,27 @@ def stationary_tile(dtype="float32", index rows=1, index run=1):
 
 
 cdef int pack_stationary(const void *blocking, const char *weight, char *packed) noexcept nogil:
-    """[vector][kernel depth, height][width, input channel][lane], zero where no channel is."""
+    """[group][vector][kernel depth, height][width, input channel][lane], zero without channel."""
     cdef const Stationary *b = <const Stationary *> blocking
-    cdef index vector, size = b.rows * b.run
+    cdef index group, vector, size = b.rows * b.run
     cdef fc_pack_args args
-    args.taps = size // b.conv.in_channels
-    args.depth = b.conv.in_channels
+    args.taps = size // b.group_in
+    args.depth = b.group_in
     args.row = size * b.element
     args.width = b.lanes
-    for vector in range(b.vectors):
-        args.weight = weight + vector * b.lanes * args.row
-        args.channels = min(b.lanes, b.conv.out_channels - vector * b.lanes)
-        args.dst = packed + vector * size * b.lanes * b.element
-        b.kernels.gemm.pack(&args)
+    args.dst = packed
+    for group in range(b.conv.groups):
+        for vector in range(b.group_vectors):
+            args.weight = weight + (group * b.group_out + vector * b.lanes) * args.row
+            args.channels = min(b.lanes, b.group_out - vector * b.lanes)
+            b.kernels.gemm.pack(&args)
+            args.dst += vector_bytes(b)
     return threads.FC_OK
+
+
+cdef inline index vector_bytes(const Stationary *b) noexcept nogil:
+    """Of the weights of one vector of output channels."""
+    return b.rows * b.run * b.lanes * b.element
 
 
 # ---------------------------------------------------------------- a task
@@ -277,8 +289,9 @@ cdef void gather_strip(const Block *t) noexcept nogil:
             to += b.strip_row
 
 
-cdef void aim_at_row(const Block *t, fc_stationary_args *s, index first, index column) noexcept nogil:
-    """Windows from this output column on, where they lie in the input."""
+cdef void aim_at_row(const Block *t, fc_stationary_args *s, index first, index column,
+                     index channel) noexcept nogil:
+    """Windows from this output column and input channel on, where they lie in the input."""
     cdef const Stationary *b = t.b
     cdef const fc_conv *c = &b.conv
     cdef index r
@@ -286,17 +299,21 @@ cdef void aim_at_row(const Block *t, fc_stationary_args *s, index first, index c
         s.x[r] = t.workspace + b.zeros_at
         s.step[r] = 0
         if t.kernel_rows[first + r] != NULL:
-            s.x[r] = t.kernel_rows[first + r] + (column * c.stride[2] - c.pad[2]) * b.pixel
+            s.x[r] = t.kernel_rows[first + r] + (column * c.stride[2] - c.pad[2]) * b.pixel \
+                + channel * b.element
             s.step[r] = c.stride[2] * b.pixel
 
 
-cdef void aim_at_windows(const Block *t, fc_stationary_args *s, index first) noexcept nogil:
-    """The copied windows of a column."""
+cdef void aim_at_windows(const Block *t, fc_stationary_args *s, index first,
+                         index channel) noexcept nogil:
+    """The copied windows of a column, from this input channel on."""
     cdef const Stationary *b = t.b
-    cdef index r, row = b.run * b.element
+    cdef index r, row, part
     for r in range(s.rows):
-        s.x[r] = t.workspace + b.windows_at + (first + r) * row
-        s.step[r] = b.rows * row
+        row, part = (first + r) // b.parts, (first + r) % b.parts
+        s.x[r] = t.workspace + b.windows_at + row * b.window_row \
+            + (part * b.run + channel) * b.element
+        s.step[r] = b.rows // b.parts * b.window_row
 
 
 cdef void copy_windows(const Block *t, index column) noexcept nogil:
@@ -308,17 +325,16 @@ cdef void copy_windows(const Block *t, index column) noexcept nogil:
     for row in range(t.row, t.row + t.rows):
         find_kernel_rows(t, row)
         for r in range(b.rows // b.parts):
-            copy_pixels(t, to, t.kernel_rows[r * b.parts], column * c.stride[2] - c.pad[2], c.kernel[2])
-            to += b.parts * b.run * b.element
+            copy_pixels(t, to, t.kernel_rows[r * b.parts], column * c.stride[2] - c.pad[2],
+                        c.kernel[2])
+            to += b.window_row
 
 
-cdef void aim_result(const Block *t, fc_stationary_args *s, index vector, index row, index column,
+cdef void aim_result(const Block *t, fc_stationary_args *s, index channel, index row, index column,
                      int axis) noexcept nogil:
-    """Where one vector of output channels goes, of pixels that follow each other along an axis."""
+    """Where output channels go, of pixels that follow each other along an axis."""
     cdef const Stationary *b = t.b
-    cdef index channel = vector * b.lanes
     cdef const fc_view *residual = &t.call.residual
-    s.channels = <int> min(b.lanes, b.conv.out_channels - channel)
     s.out.epilogue = epilogue_of(&b.conv, t.call.bias, channel * b.element)
     s.out.out = address(&t.call.out, t.image, channel, t.depth, row, column)
     s.out.out_pixel = t.call.out.space[axis]
@@ -328,16 +344,20 @@ cdef void aim_result(const Block *t, fc_stationary_args *s, index vector, index 
         s.out.residual_pixel = residual.space[axis]
 
 
-cdef void multiply(const Block *t, index row, index column, index pixels, bint copied) noexcept nogil:
+cdef void multiply(const Block *t, index row, index column, index pixels,
+                   bint copied) noexcept nogil:
     """All output channels of some pixels: of a row, or of a column whose windows are copied."""
     cdef const Stationary *b = t.b
-    cdef index vector, step, first
+    cdef index vector, group, channel, step, first
     cdef fc_stationary_args s
     s.pixels = pixels
     s.run = <int> b.run
     s.sums = t.workspace + b.sums_at
-    for vector in range(b.vectors):
-        aim_result(t, &s, vector, row, column, 1 if copied else 2)
+    for vector in range(b.conv.groups * b.group_vectors):
+        group = vector // b.group_vectors
+        channel = vector % b.group_vectors * b.lanes
+        s.channels = <int> min(b.lanes, b.group_out - channel)
+        aim_result(t, &s, group * b.group_out + channel, row, column, 1 if copied else 2)
         for step in range(b.passes):
             first = step * b.pass_rows
             s.rows = <int> min(b.pass_rows, b.rows - first)
@@ -345,9 +365,9 @@ cdef void multiply(const Block *t, index row, index column, index pixels, bint c
             s.kept = step < b.passes - 1
             s.w = t.call.packed + (vector * b.rows + first) * b.run * b.lanes * b.element
             if copied:
-                aim_at_windows(t, &s, first)
+                aim_at_windows(t, &s, first, group * b.group_in)
             else:
-                aim_at_row(t, &s, first, column)
+                aim_at_row(t, &s, first, column, group * b.group_in)
             b.kernels.stationary.run(&s)
 
 
@@ -363,7 +383,7 @@ cdef void run_block(const Block *t) noexcept nogil:
     cdef const Stationary *b = t.b
     cdef index inner = clamp(b.inner, t.column, t.end), row
     cdef index inner_end = clamp(b.inner_end, inner, t.end)
-    memset(t.workspace + b.zeros_at, 0, b.run * b.element)
+    memset(t.workspace + b.zeros_at, 0, b.window_row)
     if b.gathers:
         gather_strip(t)
     run_side(t, t.column, inner)

@@ -327,7 +327,8 @@ def _tile(choice, geometry, dtype):
                             geometry.out_channels // geometry.groups)
     if choice.form == "stationary":
         *rows, width = geometry.kernel_size
-        return stationary_tile(dtype, math.prod(rows), width * geometry.in_channels)
+        run = width * geometry.in_channels // geometry.groups
+        return stationary_tile(dtype, math.prod(rows), run)
     if choice.form.endswith("bfloat16"):
         return f"32x32 (pixels x channels), {choice.form}"
     rows, columns = dispatch.gemm_tiles(dtype)[-1]

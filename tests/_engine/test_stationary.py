@@ -86,6 +86,25 @@ def test_one_to_one(options, dtype, check_conv):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 1)])
+@pytest.mark.parametrize("group_out", [LANES + 1, 28])
+def test_groups(group_out, kernel, dtype, check_conv):
+    """Kernels one pixel wide; groups too many for one vector, or that would share it."""
+    for group_in in (3, 6, 17, 2 * stationary.stationary_weights(dtype) - 2):
+        x = normal(2, 5, 8, 3 * group_in, dtype=dtype)
+        weight = normal(3 * group_out, group_in, *kernel, dtype=dtype)
+        bias = normal(3 * group_out, dtype=dtype)
+        for padding in (0, (1, 2)):
+            options = {"groups": 3, "padding": padding, "layout": "NHWC"}
+            if group_in == 3 and group_out > dispatch.lanes(dtype):
+                assert form_of(x.shape, weight.shape, dtype=dtype, groups=3) == "stationary"
+            y = check_conv("conv2d", x, weight, bias, engine=STRICT, **options)
+            check_conv("conv2d", x[:, :, ::2], weight, bias, engine=STRICT, **options)
+            apart = np.empty(y.shape[:3] + (2 * y.shape[3],), dtype)[..., ::2]
+            check_conv("conv2d", x, weight, bias, out=apart, engine=STRICT, **options)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("channels", [LANES - 3, LANES, LANES + 1, 2 * LANES, 31])
 @pytest.mark.parametrize("stride", [1, 2, (3, 1)])
 @pytest.mark.parametrize("padding", [0, 1, ((0, 3), (4, 0)), ((5, 1), (1, 6))])

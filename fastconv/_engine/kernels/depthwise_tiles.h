@@ -91,8 +91,8 @@ FC_INLINE vec load_column(const int edged, const int whole, const int lanes, con
 }
 
 /* Some taps of a kernel row over windows that share them (pixels are `stride` taps apart): every
- * input vector is loaded once for all the pixels that it belongs to, and each pixel adds its taps in
- * order. */
+ * input vector is loaded once for all the pixels that it belongs to, and each pixel adds its taps
+ * in order. */
 FC_INLINE void sliding_taps(const int taps, const int stride, const int edged, const int pixels,
                             const int vectors, const int whole, const int lanes,
                             depthwise_sums sum, const char *x, const char *first,
@@ -204,7 +204,7 @@ FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int who
 #else
 #define SLIDING_KINDS(X) X(0, 1) X(3, 1)
 #endif
-/* Size: 0 for a whole tile inside; 1, 2, 3 for edged ones of whole, half and quarter as many pixels. */
+/* Size: 0 for a whole tile inside; 1, 2, 3 for edged ones of as many pixels, half, a quarter. */
 enum { DEPTHWISE_SIZES = 4 };
 #define DEPTHWISE_TILES(X, taps, stride)                                                      \
     DEPTHWISE_VECTORS_OF(X, taps, stride, 0) DEPTHWISE_VECTORS_OF(X, taps, stride, 1)         \
@@ -220,7 +220,8 @@ enum { SLIDING_KINDS(NAME_KIND) KIND_COUNT };
     static void DEPTHWISE_NAME(taps, stride, size, vectors, whole)(const fc_depthwise_args *d,    \
                                                                    ptrdiff_t pixel,               \
                                                                    ptrdiff_t channel) {           \
-        depthwise_tile(PIXELS_OF(size), vectors, whole, taps, stride, size > 0, d, pixel, channel); \
+        const int edged = size > 0;                                                               \
+        depthwise_tile(PIXELS_OF(size), vectors, whole, taps, stride, edged, d, pixel, channel);  \
     }
 #define DEFINE_KIND(taps, stride) DEPTHWISE_TILES(DEFINE_TILE, taps, stride)
 SLIDING_KINDS(DEFINE_KIND)

@@ -75,8 +75,8 @@ FC_INLINE void grouped_tile(const int pixels, const int whole, const int sliding
         if (y1 == g->rows) break;
         y0 = y1;
     }
-    leave_pixels(pixels, 1, whole, whole ? FC_LANES : group->channels_out, pixels, &g->out, sum, pixel,
-                 vector * g->usual.channels_out);
+    leave_pixels(pixels, 1, whole, whole ? FC_LANES : group->channels_out, pixels, &g->out, sum,
+                 pixel, vector * g->usual.channels_out);
 }
 
 /* Any windows and sliding ones, each for whole vectors and for others. */

@@ -1,8 +1,8 @@
 /* Windows of a few input channels, one output pixel at a time.
  *
  * Per multiply-add one input value is broadcast from memory and nothing else is loaded: a tile of
- * several pixels loads less, but where a window is as short as its weights are few it spends as long
- * on its pointers and its sums. A chain for each kernel row keeps enough sums under way: a pixel's
+ * several pixels loads less, but where a window is as short as its weights are few it spends as
+ * long on its pointers and its sums. A chain for each kernel row keeps enough sums under way: a pixel's
  * multiply-adds wait for each other, and only a few pixels fit the processor's scheduler.
  */
 #include "activation.h"
@@ -18,10 +18,11 @@
 #define RUNS_9(X, rows) RUNS_6(X, rows) X(rows, 7) X(rows, 8) X(rows, 9)
 #define RUNS_10(X, rows) RUNS_9(X, rows) X(rows, 10)
 #define RUNS_13(X, rows) RUNS_10(X, rows) X(rows, 11) X(rows, 12) X(rows, 13)
-#define RUNS_20(X, rows) \
-    RUNS_13(X, rows) X(rows, 14) X(rows, 15) X(rows, 16) X(rows, 17) X(rows, 18) X(rows, 19) X(rows, 20)
-#define RUNS_27(X, rows) \
-    RUNS_20(X, rows) X(rows, 21) X(rows, 22) X(rows, 23) X(rows, 24) X(rows, 25) X(rows, 26) X(rows, 27)
+#define RUNS_18(X, rows) \
+    RUNS_13(X, rows) X(rows, 14) X(rows, 15) X(rows, 16) X(rows, 17) X(rows, 18)
+#define RUNS_23(X, rows) \
+    RUNS_18(X, rows) X(rows, 19) X(rows, 20) X(rows, 21) X(rows, 22) X(rows, 23)
+#define RUNS_27(X, rows) RUNS_23(X, rows) X(rows, 24) X(rows, 25) X(rows, 26) X(rows, 27)
 #if FC_VECTOR_BYTES == 64
 enum { MOST = 27 };
 #define WINDOWS(X) RUNS_27(X, 1) RUNS_13(X, 2) RUNS_9(X, 3) RUNS_6(X, 4) RUNS_5(X, 5)
@@ -52,8 +53,8 @@ FC_NOINLINE void activate_pixels(const fc_stationary_args *s) {
     }
 }
 
-/* plain: a whole vector in one call, no residual; what a pixel then costs beside its multiply-adds is
- * an eighth of them. */
+/* plain: a whole vector in one call, no residual; what a pixel then costs beside its multiply-adds
+ * is an eighth of them. */
 FC_INLINE void window_body(const int rows, const int run, const int plain,
                            const fc_stationary_args *s) {
     const int begun = !plain && s->begun, kept = !plain && s->kept;
@@ -62,7 +63,8 @@ FC_INLINE void window_body(const int rows, const int run, const int plain,
     /* The others would want registers: they come when all sums are there. */
     const int bounded = !kept && is_clip_activation(e);
     const inline_numbers numbers = numbers_of(e);
-    const vec bias = !kept && e->bias ? load_upto((const real *)e->bias, channels) : splat(-(real)0);
+    const real *biases = kept ? NULL : (const real *)e->bias;
+    const vec bias = biases ? load_upto(biases, channels) : splat(-(real)0); /* changes nothing */
     vec weight[FC_STATIONARY_ROWS][MOST];
     FC_UNROLL for (int r = 0; r < rows; r++) {
         FC_UNROLL for (int i = 0; i < run; i++) {
