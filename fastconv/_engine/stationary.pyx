@@ -35,6 +35,8 @@ cdef double TASK_OPERATIONS = 2e5
 cdef index OUT_BYTES = 16 << 10
 cdef index LEAST_COLUMNS = 32
 cdef index MOST_ROWS = 16
+# A strip stays in the second cache where a single output row's input does.
+cdef index STRIP_BYTES = 256 << 10
 
 
 # ---------------------------------------------------------------- planning
@@ -139,11 +141,18 @@ cdef void plan_tasks(Stationary *b) noexcept nogil:
     b.columns = max(1, ceil_div(c.out_size[2], max(1, b.column_blocks)))
     b.row_blocks = ceil_div(wanted, max(1, planes * b.column_blocks))
     b.task_rows = clamp(ceil_div(c.out_size[1], b.row_blocks), 1, MOST_ROWS)
+    while b.gathers and strip_bytes(b) > STRIP_BYTES:
+        if b.task_rows > 1:
+            b.task_rows = ceil_div(b.task_rows, 2)
+        elif b.columns > LEAST_COLUMNS:
+            b.columns = max(LEAST_COLUMNS, ceil_div(b.columns, 2))
+        else:
+            break
     b.row_blocks = ceil_div(c.out_size[1], b.task_rows)
+    b.column_blocks = ceil_div(c.out_size[2], b.columns)
 
 
 cdef void plan_scratch(Stationary *b) noexcept nogil:
-    cdef const fc_conv *c = &b.conv
     b.zeros_at = 0
     b.rows_at = round_up(b.window_row, 64)
     b.windows_at = b.rows_at + round_up(b.rows * sizeof(char *), 64)
@@ -152,16 +161,26 @@ cdef void plan_scratch(Stationary *b) noexcept nogil:
     if b.passes > 1:
         b.workspace += max(b.columns, b.task_rows) * b.lanes * b.element
     b.strip_at = round_up(b.workspace, 64)
-    b.strip_rows = (b.task_rows - 1) * c.stride[1] + (c.kernel[1] - 1) * c.dilation[1] + 1
+    b.strip_rows = strip_rows(b)
     b.strip_row = strip_columns(b, b.columns) * b.pixel
     if b.gathers:
-        b.workspace = b.strip_at + c.kernel[0] * b.strip_rows * b.strip_row
+        b.workspace = b.strip_at + strip_bytes(b)
     b.workspace = round_up(b.workspace, 4096) + 64
 
 
 cdef inline index strip_columns(const Stationary *b, index columns) noexcept nogil:
     """Pixels of a row that the windows of so many output columns see."""
     return (columns - 1) * b.conv.stride[2] + b.conv.kernel[2]
+
+
+cdef inline index strip_rows(const Stationary *b) noexcept nogil:
+    """Rows that a task's windows see under one of the kernel's planes."""
+    cdef const fc_conv *c = &b.conv
+    return (b.task_rows - 1) * c.stride[1] + (c.kernel[1] - 1) * c.dilation[1] + 1
+
+
+cdef inline index strip_bytes(const Stationary *b) noexcept nogil:
+    return b.conv.kernel[0] * strip_rows(b) * strip_columns(b, b.columns) * b.pixel
 
 
 def stationary_weights(dtype="float32"):

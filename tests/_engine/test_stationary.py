@@ -192,3 +192,16 @@ def test_same_bits_for_any_threads_and_batch():
         fastconv.set_num_threads(threads)
     alone = np.concatenate([conv2d(one[None], weight, padding=1, layout="NHWC") for one in x])
     assert all(np.array_equal(alone, result) for result in results)
+
+
+@pytest.mark.parametrize("channels, kernel, stride", [(8, 1, 7), (3, 2, 9), (1, 3, 16)])
+def test_strips_are_bounded(channels, kernel, stride, check_conv):
+    """Many pictures leave tasks of many rows, strides make their strips wide: they are cut."""
+    x = np.repeat(normal(40, 90, 400, channels), 2, axis=2)[:, :, ::2]
+    weight = normal(LANES, channels, 1, kernel)
+    options = {"stride": stride, "padding": kernel // 2, "layout": "NHWC"}
+    op = prepare_conv(weight, **options)
+    check_conv("conv2d", x[:2], weight, engine=STRICT, **options)
+    op(x)
+    assert op.explain(x).form == "stationary"
+    assert op.explain(x).workspace_bytes <= 300 << 10
