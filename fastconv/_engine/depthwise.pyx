@@ -18,7 +18,7 @@ from libc.string cimport memcpy, memset
 
 from . cimport threads
 from .arithmetic cimport ceil_div, clamp, gcd, index, round_up
-from .direct cimport address, conv_work, epilogue_of, plan_planes
+from .direct cimport address, conv_work, epilogue_of, find_inner, input_row, plan_planes
 from .direct_kernels cimport fc_depthwise_args, fc_direct_kernels, fc_window_row
 from .dispatch cimport kernels
 from .kernels cimport FC_ACT_NONE, fc_finish_args, fc_kernels, fc_pack_args
@@ -65,7 +65,7 @@ cdef Prepared plan_depthwise(const fc_conv *conv, const fc_view *x, const fc_vie
     b.chain_rows = max(1, CHAIN // max(1, conv.kernel[2]))
     b.in_place = out.channel == element and (residual.data == NULL or residual.channel == element)
     plan_joined(b, x, out, residual)
-    plan_inner(b)
+    find_inner(conv, &b.inner, &b.inner_end)
     plan_tasks(b)
     b.zeros_at = 0
     b.bias_at = b.padded * element
@@ -103,13 +103,6 @@ cdef void plan_joined(Depthwise *b, const fc_view *x, const fc_view *out,
         b.joined = lanes // gcd(channels, lanes)
         b.padded = b.joined * channels
         b.sum_pixel = pixel
-
-
-cdef void plan_inner(Depthwise *b) noexcept nogil:
-    cdef const fc_conv *c = &b.conv
-    cdef index last = c.in_size[2] - 1 + c.pad[2] - (c.kernel[2] - 1) * c.dilation[2]
-    b.inner = clamp(ceil_div(max(0, c.pad[2]), c.stride[2]), 0, c.out_size[2])
-    b.inner_end = clamp(last // c.stride[2] + 1 if last >= 0 else 0, b.inner, c.out_size[2])
 
 
 cdef void plan_tasks(Depthwise *b) noexcept nogil:
@@ -177,15 +170,10 @@ cdef struct Row:
 cdef void find_kernel_rows(const Row *t) noexcept nogil:
     """Where the input row under each kernel row begins; NULL outside the input."""
     cdef const fc_conv *c = &t.b.conv
-    cdef index y, plane, at = 0, depth, row
-    for plane in range(c.kernel[0] if t.b.rows else 0):
-        depth = t.depth * c.stride[0] - c.pad[0] + plane * c.dilation[0]
-        for y in range(c.kernel[1]):
-            row = t.row * c.stride[1] - c.pad[1] + y * c.dilation[1]
-            t.kernel_rows[at] = NULL
-            if 0 <= depth < c.in_size[0] and 0 <= row < c.in_size[1]:
-                t.kernel_rows[at] = address(&t.call.x, t.image, 0, depth, row, 0)
-            at += 1
+    cdef index at, row
+    for at in range(t.b.rows):
+        row = t.row * c.stride[1] - c.pad[1] + at % c.kernel[1] * c.dilation[1]
+        t.kernel_rows[at] = input_row(c, &t.call.x, t.image, t.depth, at // c.kernel[1], row)
 
 
 cdef void aim(const Row *t, fc_window_row *window, index column, index joined) noexcept nogil:

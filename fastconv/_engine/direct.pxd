@@ -1,4 +1,4 @@
-from .arithmetic cimport ceil_div, index
+from .arithmetic cimport ceil_div, clamp, index
 from .direct_kernels cimport FC_PLANES_CHANNELS
 from .epilogue cimport fc_epilogue
 from .op cimport Prepared, fc_conv, fc_view
@@ -46,3 +46,24 @@ cdef inline char *address(const fc_view *view, index image, index channel, index
                           index column) noexcept nogil:
     return view.data + image * view.batch + channel * view.channel + depth * view.space[0] \
         + row * view.space[1] + column * view.space[2]
+
+
+cdef inline const char *input_row(const fc_conv *c, const fc_view *x, index image, index depth,
+                                  index plane, index row) noexcept nogil:
+    """Where an input row begins, under a kernel plane for an output depth; NULL outside."""
+    depth = depth * c.stride[0] - c.pad[0] + plane * c.dilation[0]
+    if not (0 <= depth < c.in_size[0] and 0 <= row < c.in_size[1]):
+        return NULL
+    return address(x, image, 0, depth, row, 0)
+
+
+cdef inline void find_inner(const fc_conv *c, index *inner, index *inner_end) noexcept nogil:
+    """The output columns whose windows lie inside the input's rows."""
+    cdef index last = c.in_size[2] - 1 + c.pad[2] - (c.kernel[2] - 1) * c.dilation[2]
+    inner[0] = clamp(ceil_div(max(0, c.pad[2]), c.stride[2]), 0, c.out_size[2])
+    inner_end[0] = clamp(last // c.stride[2] + 1 if last >= 0 else 0, inner[0], c.out_size[2])
+
+
+cdef inline bint is_line(const fc_view *view, index columns) noexcept nogil:
+    """Whether rows of so many pixels follow each other without a gap: one long row."""
+    return view.space[1] == columns * view.space[2]

@@ -16,7 +16,7 @@ from libc.string cimport memset
 
 from . cimport threads
 from .arithmetic cimport ceil_div, clamp, gcd, index, round_up
-from .direct cimport address, conv_work, epilogue_of, plan_planes
+from .direct cimport address, conv_work, epilogue_of, is_line, plan_planes
 from .direct_kernels cimport fc_direct_kernels, fc_group_lanes, fc_grouped_args, fc_window_row
 from .dispatch cimport kernels
 from .kernels cimport FC_ACT_NONE, fc_finish_args, fc_gather_args, fc_kernels, fc_pack_args
@@ -335,10 +335,6 @@ cdef void finish_sums(const Block *t) noexcept nogil:
                                  t.column)
         b.kernels.finish.planes(&f)
         row += rows
-
-
-cdef inline bint is_line(const fc_view *view, index columns) noexcept nogil:
-    return view.space[1] == columns * view.space[2]
 
 
 cdef void run_block(const Block *t) noexcept nogil:

@@ -20,7 +20,7 @@ from libc.string cimport memset
 
 from . cimport threads
 from .arithmetic cimport ceil_div, clamp, index, round_up
-from .direct cimport address, conv_work, epilogue_of
+from .direct cimport address, conv_work, epilogue_of, find_inner, input_row, is_line
 from .dispatch cimport kernels
 from .im2col cimport plan_im2col
 from .kernels cimport fc_gather_args, fc_kernels, fc_pack_args
@@ -80,7 +80,9 @@ cdef Prepared plan_stationary(const fc_conv *conv, const fc_view *x, const fc_vi
     b.window_row = conv.kernel[2] * b.pixel
     b.group_vectors = ceil_div(b.group_out, b.lanes)
     plan_passes(b)
-    plan_inner(b)
+    find_inner(&b.conv, &b.inner, &b.inner_end)
+    if b.gathers:
+        b.inner, b.inner_end = 0, b.conv.out_size[2]
     plan_tasks(b)
     plan_scratch(b)
     op.pack = pack_stationary
@@ -91,21 +93,18 @@ cdef Prepared plan_stationary(const fc_conv *conv, const fc_view *x, const fc_vi
     return op
 
 
-cdef bint is_line(const fc_view *view, const fc_conv *c) noexcept nogil:
-    """Whether a picture's pixels are one row after the other without a gap."""
-    return view.space[1] == c.out_size[2] * view.space[2]
-
-
 cdef void join_rows(fc_conv *c, const fc_view *x, const fc_view *out,
                     const fc_view *residual) noexcept nogil:
     """Make one long row of a picture whose output pixels see only the pixel at their own place."""
     cdef int axis
+    cdef index columns = c.out_size[2]
     for axis in range(1, 3):
         if c.kernel[axis] != 1 or c.stride[axis] != 1 or c.pad[axis] \
                 or c.in_size[axis] != c.out_size[axis]:
             return
-    if is_line(x, c) and is_line(out, c) and (residual.data == NULL or is_line(residual, c)):
-        c.in_size[2] = c.out_size[2] = c.out_size[1] * c.out_size[2]
+    if is_line(x, columns) and is_line(out, columns) \
+            and (residual.data == NULL or is_line(residual, columns)):
+        c.in_size[2] = c.out_size[2] = c.out_size[1] * columns
         c.in_size[1] = c.out_size[1] = 1
 
 
@@ -119,16 +118,6 @@ cdef void plan_passes(Stationary *b) noexcept nogil:
     cdef index most = clamp(b.kernels.stationary.weights // b.run, 1, FC_STATIONARY_ROWS)
     b.passes = ceil_div(b.rows, most)
     b.pass_rows = ceil_div(b.rows, b.passes)
-
-
-cdef void plan_inner(Stationary *b) noexcept nogil:
-    cdef const fc_conv *c = &b.conv
-    cdef index last = c.in_size[2] - c.kernel[2] + c.pad[2]
-    if b.gathers:
-        b.inner, b.inner_end = 0, c.out_size[2]
-        return
-    b.inner = clamp(ceil_div(max(0, c.pad[2]), c.stride[2]), 0, c.out_size[2])
-    b.inner_end = clamp(last // c.stride[2] + 1 if last >= 0 else 0, b.inner, c.out_size[2])
 
 
 cdef void plan_tasks(Stationary *b) noexcept nogil:
@@ -246,15 +235,6 @@ cdef struct Block:
     index column, end                # of the result
 
 
-cdef const char *input_row(const Block *t, index plane, index row) noexcept nogil:
-    """Where an input row under one of the kernel's planes begins; NULL outside."""
-    cdef const fc_conv *c = &t.b.conv
-    cdef index depth = t.depth * c.stride[0] - c.pad[0] + plane * c.dilation[0]
-    if not (0 <= depth < c.in_size[0] and 0 <= row < c.in_size[1]):
-        return NULL
-    return address(&t.call.x, t.image, 0, depth, row, 0)
-
-
 cdef void find_kernel_rows(const Block *t, index row) noexcept nogil:
     """Where the input row under each kernel row of an output row begins, or would in a strip."""
     cdef const Stationary *b = t.b
@@ -269,7 +249,8 @@ cdef void find_kernel_rows(const Block *t, index row) noexcept nogil:
             below += (row - t.row) * c.stride[1] + plane * b.strip_rows
             found = t.workspace + b.strip_at + below * b.strip_row - left * b.pixel
         elif part == 0:
-            found = input_row(t, plane, row * c.stride[1] - c.pad[1] + below)
+            found = input_row(c, &t.call.x, t.image, t.depth, plane,
+                              row * c.stride[1] - c.pad[1] + below)
         t.kernel_rows[at] = found + part * b.run * b.element if found != NULL else NULL
 
 
@@ -301,10 +282,11 @@ cdef void gather_strip(const Block *t) noexcept nogil:
     cdef index plane, below, top = t.row * c.stride[1] - c.pad[1]
     cdef index left = t.column * c.stride[2] - c.pad[2]
     cdef char *to = t.workspace + b.strip_at
+    cdef const char *row
     for plane in range(c.kernel[0]):
         for below in range(b.strip_rows):
-            copy_pixels(t, to, input_row(t, plane, top + below), left,
-                        strip_columns(b, t.end - t.column))
+            row = input_row(c, &t.call.x, t.image, t.depth, plane, top + below)
+            copy_pixels(t, to, row, left, strip_columns(b, t.end - t.column))
             to += b.strip_row
 
 
