@@ -168,10 +168,15 @@ cdef void split_panels(Blocking *b, index wanted) noexcept:
     b.panel_tasks = ceil_div(b.panels, b.panels_per_task)
 
 
+cdef index tile_pixels(const Blocking *b) noexcept:
+    """Pixels of the register tiles that the first panel takes."""
+    cdef index lanes = b.kernels.gemm.lanes
+    return b.kernels.gemm.tile_rows[min(b.panel, round_up(max(1, b.group_out), lanes)) // lanes]
+
+
 cdef double makespan(const Blocking *b) noexcept:
     """Multiply-adds of the thread with most to do, and what its tasks cost besides."""
-    cdef index rows = b.kernels.gemm.tile_rows[0]
-    cdef double products = <double> round_up(b.pixels, rows) * min(
+    cdef double products = <double> round_up(b.pixels, tile_pixels(b)) * min(
         b.panels_per_task * b.panel, round_up(b.group_out, b.kernels.gemm.lanes))
     cdef double gathered = strip_bytes(b) / <double> b.element if b.copied else 0
     return ceil_div(task_count(b), threads.maximum()) \
@@ -210,7 +215,7 @@ cdef void plan_blocks(Blocking *b, bint packed) noexcept:
         cost = makespan(b)
         if task_count(b) >= enough and (least < 0 or cost < least):
             best, least = most, cost
-        step = b.stripe if b.copied else b.kernels.gemm.tile_rows[0]
+        step = b.stripe if b.copied else tile_pixels(b)
         if most - step < min(LEAST_PIXELS, best):
             break
         most -= step
