@@ -193,12 +193,8 @@ FC_INLINE void depthwise_tile(const int pixels, const int vectors, const int who
 
 /* Two whole vectors, one whole vector, one masked vector; each for any window and for those that
  * share taps: taps taken together, stride. In double all but three taps are rare. */
-#if FC_FREE_MASKS
-#define DEPTHWISE_VECTORS_OF(X, ...) X(__VA_ARGS__, 2, 1) X(__VA_ARGS__, 1, 0)
-#else
 #define DEPTHWISE_VECTORS_OF(X, ...) \
     X(__VA_ARGS__, 2, 1) X(__VA_ARGS__, 1, 1) X(__VA_ARGS__, 1, 0)
-#endif
 #if FC_DTYPE == 32
 #define SLIDING_KINDS(X) X(0, 1) X(3, 1) X(5, 1) X(5, 2)
 #else
@@ -287,8 +283,7 @@ static void depthwise(const fc_depthwise_args *d) {
         for (ptrdiff_t channel = 0; channel < d->channels;) {
             const ptrdiff_t whole = (d->channels - channel) / FC_LANES;
             const ptrdiff_t vectors = whole < DEPTHWISE_VECTORS ? whole : DEPTHWISE_VECTORS;
-            const int form = FC_FREE_MASKS && vectors == 1 ? 0 : (int)vectors;
-            depthwise_tiles[kind][size][form](d, pixel, channel);
+            depthwise_tiles[kind][size][vectors](d, pixel, channel);
             channel += (vectors ? vectors : 1) * FC_LANES;
         }
         pixel += PIXELS_OF(size);
