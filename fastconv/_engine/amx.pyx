@@ -143,26 +143,36 @@ cdef double makespan(const Blocking *b) noexcept:
         * (TILE_PRODUCT * products + SPLIT * elements + FINISH * sums + BEGIN)
 
 
-cdef void split_work(Blocking *b, index blocks, index panel_tasks) noexcept:
-    b.rows = ceil_div(b.conv.out_size[1], blocks)
-    b.blocks = ceil_div(b.conv.out_size[1], b.rows)
+cdef void split_work(Blocking *b, index pieces, index panel_tasks) noexcept:
+    """Cut the output rows into so many blocks, a single one into stripes, and share the panels."""
+    cdef index columns = b.conv.out_size[2]
+    if b.conv.out_size[1] > 1:
+        b.rows = ceil_div(b.conv.out_size[1], pieces)
+        b.blocks = ceil_div(b.conv.out_size[1], b.rows)
+    else:
+        b.stripe = ceil_div(columns, pieces)
+        b.stripes = ceil_div(columns, b.stripe)
+        b.units = b.conv.batch * b.conv.out_size[0] * b.stripes
     b.panels_per_task = ceil_div(b.panels, panel_tasks)
     b.panel_tasks = ceil_div(b.panels, b.panels_per_task)
     measure_block(b)
 
 
 cdef void plan_tasks(Blocking *b) noexcept:
-    """Rows of a block and panels of a task, for the present number of threads: it moves no bit."""
-    cdef index fewest = b.blocks, most = min(b.conv.out_size[1], fewest + MORE_BLOCKS)
-    cdef index best_blocks = fewest, best_panels = 1, blocks, panel_tasks
+    """Pixels of a block and panels of a task, for the present number of threads: it moves no bit."""
+    cdef bint by_rows = b.conv.out_size[1] > 1
+    cdef index fewest = b.blocks if by_rows else b.stripes
+    cdef index most = b.conv.out_size[1] if by_rows \
+        else ceil_div(b.conv.out_size[2], FC_TILE_PIXELS)
+    cdef index best_pieces = fewest, best_panels = 1, pieces, panel_tasks
     cdef double least = -1, cost
-    for blocks in range(fewest, most + 1):
+    for pieces in range(fewest, min(most, fewest + MORE_BLOCKS) + 1):
         for panel_tasks in range(1, min(b.panels, threads.maximum()) + 1):
-            split_work(b, blocks, panel_tasks)
+            split_work(b, pieces, panel_tasks)
             cost = makespan(b)
             if least < 0 or cost < least:
-                least, best_blocks, best_panels = cost, blocks, panel_tasks
-    split_work(b, best_blocks, best_panels)
+                least, best_pieces, best_panels = cost, pieces, panel_tasks
+    split_work(b, best_pieces, best_panels)
 
 
 cdef void fill_taps(Blocking *b) noexcept:

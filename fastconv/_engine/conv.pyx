@@ -24,6 +24,7 @@ from .im2col cimport plan_im2col
 from .kernels cimport FC_ACT_CLIP, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH, FC_ACT_LEAKY_RELU
 from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, FC_ACT_SCALED_HARDSWISH, FC_ACT_SIGMOID
 from .kernels cimport FC_ACT_SILU, FC_ACT_TANH
+from .line cimport join_rows
 from .memory cimport Buffer, allocate, borrow_workspace, return_workspace
 from .winograd cimport plan_winograd
 from .op cimport Prepared, fc_call, fc_conv, fc_view
@@ -218,16 +219,19 @@ cdef class ConvCall:
             self.x_view.channel if in_channels > 1 else self.out_view.channel)
         return 0
 
-    cdef int add_part(self, const fc_conv *conv, tuple offset, tuple step, select) except -1:
+    cdef int add_part(self, const fc_conv *whole, tuple offset, tuple step, select) except -1:
         """Choose how to run a convolution, and plan it."""
         cdef Part part = Part.__new__(Part)
+        cdef fc_conv joined = whole[0]
+        cdef const fc_conv *conv = &joined
+        part.select = select
+        part.out = every(&self.out_view, step)
+        part.residual = every(&self.residual_view, step)
+        join_rows(&joined, &self.x_view, &part.out, &part.residual)
         choice = self.choose(
             conv.batch, conv.in_channels, conv.out_channels, conv.groups, triple(conv.kernel),
             triple(conv.stride), triple(conv.dilation), is_padded(conv), triple(conv.out_size),
             self.channels_contiguous, self.pixel_run(conv, step))
-        part.select = select
-        part.out = every(&self.out_view, step)
-        part.residual = every(&self.residual_view, step)
         part.out_offset = distance(&self.out_view, offset)
         part.residual_offset = distance(&self.residual_view, offset)
         part.op = prepare(choice, conv, &self.x_view, &part.out, &part.residual, self.packed)

@@ -62,8 +62,3 @@ cdef inline void find_inner(const fc_conv *c, index *inner, index *inner_end) no
     cdef index last = c.in_size[2] - 1 + c.pad[2] - (c.kernel[2] - 1) * c.dilation[2]
     inner[0] = clamp(ceil_div(max(0, c.pad[2]), c.stride[2]), 0, c.out_size[2])
     inner_end[0] = clamp(last // c.stride[2] + 1 if last >= 0 else 0, inner[0], c.out_size[2])
-
-
-cdef inline bint is_line(const fc_view *view, index columns) noexcept nogil:
-    """Whether rows of so many pixels follow each other without a gap: one long row."""
-    return view.space[1] == columns * view.space[2]

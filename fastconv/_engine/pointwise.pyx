@@ -1,10 +1,10 @@
 """Direct 1x1 convolution of planes: every output channel is a weighted sum of input planes.
 
-Rows that follow each other in memory are joined to one long line of pixels. A task takes strips of
-such lines, a few vectors of pixels each, and some output channels; while it makes the channels, its
-strip of the input stays in the cache and the weights stream by:
+A task takes strips of a row, a few vectors of pixels each, and some output channels; while it makes
+the channels, its strip of the input stays in the cache and the weights stream by. Rows that follow
+each other in memory are one long row (line.pxd):
 
-    x --strip of a line--> tile, channels after channels --> out
+    x --strip of a row--> tile, channels after channels --> out
 
 Vectors of x are read where they lie and results stored where they belong: nothing is copied or
 transposed, except where all planes would fall into the same sets of the cache. A sum is made of
@@ -46,34 +46,12 @@ cdef struct Pointwise:
     index element
     index group_in, group_out
     index tiles, tiles_per_item, tile_blocks    # of a group's output channels
-    index size[3]                    # slices, rows, pixels of a line; joined axes are in the last
-    index vectors, strips            # of a line
+    index vectors, strips            # of a row
     bint copied
     index part                       # input channels that all of an item's tiles take in turn
     index copy_pitch, sum_pitch      # bytes of one channel's strip
     index parts_at, sums_at, workspace
     index items, items_per_task
-
-
-cdef bint joins(const fc_view *view, int axis, index pitch) noexcept nogil:
-    return view.data == NULL or view.space[axis] == pitch
-
-
-cdef void join_axes(Pointwise *b, const fc_view *x, const fc_view *out,
-                    const fc_view *residual) noexcept nogil:
-    """Rows that follow each other without a gap in every array become one line, slices too."""
-    cdef const fc_conv *c = &b.conv
-    cdef int axis
-    cdef index pitch
-    for axis in range(3):
-        b.size[axis] = c.out_size[axis]
-    for axis in range(1, -1, -1):
-        pitch = b.size[2] * b.element
-        if b.size[axis] > 1 and not (x.space[axis] == pitch and out.space[axis] == pitch
-                                     and joins(residual, axis, pitch)):
-            return
-        b.size[2] *= b.size[axis]
-        b.size[axis] = 1
 
 
 cdef void plan_items(Pointwise *b) noexcept nogil:
@@ -82,13 +60,13 @@ cdef void plan_items(Pointwise *b) noexcept nogil:
     cdef index lanes = b.kernels.lanes, widest = b.kernels.planes_vectors
     cdef index wanted = clamp(<index> (conv_work(c, b.element) / TASK_OPERATIONS), 1, TASKS)
     cdef index strips
-    b.vectors = ceil_div(b.size[2], lanes)
+    b.vectors = ceil_div(c.out_size[2], lanes)
     b.strips = ceil_div(b.vectors, widest)
     b.sum_pitch = widest * lanes * b.element
     b.tiles_per_item = b.tiles
     if b.group_in > CHAIN:
         b.tiles_per_item = min(b.tiles, SUMS_BYTES // (FC_PLANES_CHANNELS * b.sum_pitch))
-    strips = max(1, c.batch * c.groups * b.size[0] * b.size[1] * b.strips)
+    strips = max(1, c.batch * c.groups * c.out_size[0] * c.out_size[1] * b.strips)
     b.tile_blocks = max(ceil_div(b.tiles, b.tiles_per_item), min(b.tiles, ceil_div(wanted, strips)))
     b.tiles_per_item = ceil_div(b.tiles, b.tile_blocks)
     b.tile_blocks = ceil_div(b.tiles, b.tiles_per_item)
@@ -107,7 +85,6 @@ cdef Prepared plan_pointwise(const fc_conv *conv, const fc_view *x, const fc_vie
     b.group_in = conv.in_channels // conv.groups
     b.group_out = conv.out_channels // conv.groups
     b.tiles = tile_count(b.group_out)
-    join_axes(b, x, out, residual)
     plan_items(b)
     b.copied = x.channel % SAME_SETS == 0 and b.group_out >= WORTH_A_COPY
     # behind a strip the vector that its copy may write too much
@@ -160,7 +137,7 @@ cdef struct Strip:
     const fc_call *call
     char *workspace
     index image, group, slice, row
-    index pixel, pixels              # of the line
+    index pixel, pixels              # of the row
     index first_tile, last_tile
 
 
@@ -257,7 +234,7 @@ cdef void run_strip(const Strip *t) noexcept nogil:
 
 
 cdef void locate(Strip *t, index item) noexcept nogil:
-    """Neighbouring items are the same strip's next channels, then the line's next strip."""
+    """Neighbouring items are the same strip's next channels, then the row's next strip."""
     cdef const Pointwise *b = t.b
     cdef index lanes = b.kernels.lanes, strip
     t.first_tile = item % b.tile_blocks * b.tiles_per_item
@@ -266,11 +243,11 @@ cdef void locate(Strip *t, index item) noexcept nogil:
     strip = item % b.strips
     item //= b.strips
     t.pixel = strip * b.vectors // b.strips * lanes
-    t.pixels = min((strip + 1) * b.vectors // b.strips * lanes, b.size[2]) - t.pixel
-    t.row = item % b.size[1]
-    item //= b.size[1]
-    t.slice = item % b.size[0]
-    item //= b.size[0]
+    t.pixels = min((strip + 1) * b.vectors // b.strips * lanes, b.conv.out_size[2]) - t.pixel
+    t.row = item % b.conv.out_size[1]
+    item //= b.conv.out_size[1]
+    t.slice = item % b.conv.out_size[0]
+    item //= b.conv.out_size[0]
     t.group = item % b.conv.groups
     t.image = item // b.conv.groups
 

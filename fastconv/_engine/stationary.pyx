@@ -20,7 +20,7 @@ from libc.string cimport memset
 
 from . cimport threads
 from .arithmetic cimport ceil_div, clamp, index, round_up
-from .direct cimport address, conv_work, epilogue_of, find_inner, input_row, is_line
+from .direct cimport address, conv_work, epilogue_of, find_inner, input_row
 from .dispatch cimport kernels
 from .im2col cimport plan_im2col
 from .kernels cimport fc_gather_args, fc_kernels, fc_pack_args
@@ -67,7 +67,6 @@ cdef Prepared plan_stationary(const fc_conv *conv, const fc_view *x, const fc_vi
     cdef Prepared op = Prepared.__new__(Prepared)
     cdef Stationary *b = <Stationary *> new_blocking(op, sizeof(Stationary))
     b.conv = conv[0]
-    join_rows(&b.conv, x, out, residual)
     b.kernels = kernels(conv.type)
     b.element = element
     b.lanes = b.kernels.direct.lanes
@@ -91,21 +90,6 @@ cdef Prepared plan_stationary(const fc_conv *conv, const fc_view *x, const fc_vi
     op.workspace_bytes = b.workspace
     op.packing = ("stationary", conv.type, conv.groups)
     return op
-
-
-cdef void join_rows(fc_conv *c, const fc_view *x, const fc_view *out,
-                    const fc_view *residual) noexcept nogil:
-    """Make one long row of a picture whose output pixels see only the pixel at their own place."""
-    cdef int axis
-    cdef index columns = c.out_size[2]
-    for axis in range(1, 3):
-        if c.kernel[axis] != 1 or c.stride[axis] != 1 or c.pad[axis] \
-                or c.in_size[axis] != c.out_size[axis]:
-            return
-    if is_line(x, columns) and is_line(out, columns) \
-            and (residual.data == NULL or is_line(residual, columns)):
-        c.in_size[2] = c.out_size[2] = c.out_size[1] * columns
-        c.in_size[1] = c.out_size[1] = 1
 
 
 cdef void plan_passes(Stationary *b) noexcept nogil:
