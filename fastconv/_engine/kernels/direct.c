@@ -132,7 +132,7 @@ static void split(const fc_split_args *s) {
 FC_INLINE void add_row(const int channels, const int vectors, const int first, const int last,
                        planes_sums sum, const char *x, ptrdiff_t step, const real *w, ptrdiff_t up,
                        const fc_planes_args *p) {
-    for (ptrdiff_t t = 0; t < p->taps; t++, w += channels) {
+    FC_TWO_STEPS for (ptrdiff_t t = 0; t < p->taps; t++, w += channels) {
         const char *xt = x + p->tap[t];
         vec value[PLANES_VECTORS];
         FC_UNROLL for (int v = 0; v < vectors; v++) value[v] = load((const real *)(xt + v * step));

@@ -17,20 +17,16 @@
 #define UPTO_10(X, v) UPTO_8(X, v) X(9, v) X(10, v)
 #define UPTO_12(X, v) UPTO_10(X, v) X(11, v) X(12, v)
 
-/* One line a level: the tile's rows for each panel width in vectors. And how many steps the loop
- * takes in a round. */
+/* One line a level: the tile's rows for each panel width in vectors. */
 #if FC_VECTOR_BYTES == 64
-#define STEPS_TOGETHER _Pragma("GCC unroll 2")
 enum { WIDEST = 4 };
 #define TILES(X) UPTO_10(X, 1) UPTO_12(X, 2) UPTO_8(X, 3) UPTO_6(X, 4)
 #define TILE_ROWS {WIDEST, 10, 12, 8, 6}
 #elif FC_VECTOR_BYTES == 32
-#define STEPS_TOGETHER _Pragma("GCC unroll 1")
 enum { WIDEST = 2 };
 #define TILES(X) UPTO_8(X, 1) UPTO_6(X, 2)
 #define TILE_ROWS {WIDEST, 8, 6, 0, 0}
 #else
-#define STEPS_TOGETHER _Pragma("GCC unroll 1")
 enum { WIDEST = 3 };
 #define TILES(X) UPTO_6(X, 1) UPTO_4(X, 2) UPTO_4(X, 3)
 #define TILE_ROWS {WIDEST, 6, 4, 4, 0}
@@ -99,7 +95,7 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
             for (ptrdiff_t line = 0; line < ahead_lines; line++, ahead += FC_CACHE_LINE)
                 __builtin_prefetch(ahead, 0, 2);
             const ptrdiff_t end = rows <= 10 && k < -FC_AHEAD_STEPS ? k + FC_AHEAD_STEPS : 0;
-            STEPS_TOGETHER for (; k < end; k++, b += vectors * FC_LANES) {
+            FC_TWO_STEPS for (; k < end; k++, b += vectors * FC_LANES) {
                 vec weight[FC_MAX_VECTORS];
                 FC_UNROLL for (int j = 0; j < vectors; j++) weight[j] = load(b + j * FC_LANES);
                 FC_UNROLL for (int i = 0; i < rows; i++) {

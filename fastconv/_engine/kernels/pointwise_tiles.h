@@ -27,7 +27,7 @@ FC_INLINE void pointwise_tile(const int channels, const int vectors, const int m
     const char *x = p->x;
     const char *w = p->w;
     const ptrdiff_t next = p->w_channel;
-    for (ptrdiff_t plane = p->planes; plane > 0; plane--, x += p->x_plane, w += p->w_plane) {
+    FC_TWO_STEPS for (ptrdiff_t plane = p->planes; plane > 0; plane--) {
         vec value[PLANES_VECTORS];
         FC_UNROLL for (int v = 0; v < vectors; v++) {
             const real *from = (const real *)x + v * FC_LANES;
@@ -38,6 +38,8 @@ FC_INLINE void pointwise_tile(const int channels, const int vectors, const int m
             FC_IN_REGISTER(weight);
             FC_UNROLL for (int v = 0; v < vectors; v++) sum[k][0][v] += value[v] * weight;
         }
+        x += p->x_plane;
+        w += p->w_plane;
     }
     if (p->broken_off) {
         FC_UNROLL for (int i = 0; i < channels * vectors; i++)
