@@ -31,9 +31,11 @@ ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 TRANSFORM_WEIGHT = 600
 
 # What implicit GEMM loses on planes: transposing an input pixel in costs as much as so many output
-# channels' multiplications, and transposing sums out leaves it this share of its speed.
+# channels' multiplications. Where all of a plane is one row, it and transposing a sum out cost less:
+# as much as so many output channels' multiplications, and so many input channels'. There vectors
+# along the pixels, which read planes from afar, take this much longer over theirs.
 TRANSPOSED_IN = 13
-TRANSPOSED_OUT = 0.93
+ROW_IN, ROW_OUT, PLANES_AFAR = 4, 22, 1.1
 # What vectors along the width cost beside their multiply-adds, in vector multiply-adds: to copy a
 # vector of input from planes, or from channels-last memory, and to begin a row. All of it is done
 # for each so many output channels.
@@ -187,8 +189,8 @@ def useful_lanes(p, count):
 
 def pointwise_pays(p):
     """Whether vectors over the pixels of planes beat implicit GEMM's over output channels."""
-    share = p.group_out / (p.group_out + TRANSPOSED_IN) * TRANSPOSED_OUT
-    return useful_lanes(p, p.run) >= share * useful_lanes(p, p.group_out)
+    gemm = (1 + ROW_IN / p.group_out + ROW_OUT / p.group_in) / useful_lanes(p, p.group_out)
+    return PLANES_AFAR / useful_lanes(p, p.run) <= gemm
 
 
 def few_outputs_pay(p):
