@@ -37,6 +37,7 @@ cdef index BLOCK_PIXELS = 96
 cdef index COPIED_BLOCK_PIXELS = 448
 cdef index MERGED_BLOCK_PIXELS = 256    # of few channels, whose strips are small
 cdef index STRIP_BYTES = 320 << 10
+cdef index ROW_BYTES = 512 << 10      # of a block in a single row, which has nothing beside it
 cdef index COPIES_BYTES = 1 << 20    # of single windows that cross the input's edge
 cdef index POINTER_BYTES = 256 << 10
 cdef index STRIPE_COLUMNS = 112
@@ -52,7 +53,7 @@ cdef double WORTH_SKIPPING = 0.02
 # What a task costs besides its products, in multiply-adds: to begin with, and for each element
 # that it gathers.
 cdef double TASK_PRODUCTS = 5e4
-cdef double GATHERED = 8
+cdef double GATHERED = 16
 # To pack one weight costs as much as so many multiply-adds, where packed weights go through memory.
 cdef double PACKED = 12
 
@@ -100,6 +101,12 @@ cdef double padded_share(const fc_conv *c) noexcept:
     return 1 - inside
 
 
+cdef index tile_pixels(const Blocking *b) noexcept:
+    """Pixels of the register tiles that the first panel takes."""
+    cdef index lanes = b.kernels.gemm.lanes
+    return b.kernels.gemm.tile_rows[min(b.panel, round_up(max(1, b.group_out), lanes)) // lanes]
+
+
 cdef index strip_rows(const Blocking *b) noexcept nogil:
     """Input rows that a block's strip holds at most."""
     cdef const fc_conv *c = &b.conv
@@ -120,19 +127,20 @@ cdef index strip_bytes(const Blocking *b) noexcept nogil:
 cdef void plan_copied(Blocking *b, index most) noexcept:
     """Blocks of whole output rows of a stripe, as many as the strip's share of L2 allows."""
     cdef const fc_conv *c = &b.conv
-    cdef index columns = c.out_size[2], rows
+    cdef index columns = c.out_size[2], rows, unit = 8
     cdef index widest = MERGED_STRIPE_COLUMNS if b.merged else STRIPE_COLUMNS
+    b.pixel_pitch = b.group_in * b.element
+    if not b.merged and b.group_in >= 64:
+        b.pixel_pitch += 64     # neighbouring pixels must not fall into the same cache sets
     if c.out_size[1] == 1:
-        widest = most
+        widest = min(most, max(LEAST_PIXELS, ROW_BYTES // max(1, b.pixel_pitch)))
+        unit = tile_pixels(b)
     b.row_step = c.stride[1] if c.kernel[1] == 1 else 1
     b.column_step = c.stride[2] if c.kernel[2] == 1 else 1
     b.stripe = columns
     if columns > widest:
-        b.stripe = min(columns, round_up(ceil_div(columns, ceil_div(columns, widest)), 8))
+        b.stripe = min(columns, round_up(ceil_div(columns, ceil_div(columns, widest)), unit))
     b.stripes = ceil_div(columns, b.stripe)
-    b.pixel_pitch = b.group_in * b.element
-    if not b.merged and b.group_in >= 64:
-        b.pixel_pitch += 64     # neighbouring pixels must not fall into the same cache sets
     b.units = c.batch * c.out_size[0] * b.stripes
     rows = max(1, min(most // b.stripe, c.out_size[1]))
     b.pixels = rows * b.stripe
@@ -168,12 +176,6 @@ cdef void split_panels(Blocking *b, index wanted) noexcept:
     b.panel_tasks = ceil_div(b.panels, b.panels_per_task)
 
 
-cdef index tile_pixels(const Blocking *b) noexcept:
-    """Pixels of the register tiles that the first panel takes."""
-    cdef index lanes = b.kernels.gemm.lanes
-    return b.kernels.gemm.tile_rows[min(b.panel, round_up(max(1, b.group_out), lanes)) // lanes]
-
-
 cdef double makespan(const Blocking *b) noexcept:
     """Multiply-adds of the thread with most to do, and what its tasks cost besides."""
     cdef double products = <double> round_up(b.pixels, tile_pixels(b)) * min(
@@ -206,22 +208,26 @@ cdef void plan_blocks(Blocking *b, bint packed) noexcept:
     cdef index most = MERGED_BLOCK_PIXELS if b.merged else \
         COPIED_BLOCK_PIXELS if b.copied else BLOCK_PIXELS
     cdef double operations = conv_operations(&b.conv), least = -1, cost
-    cdef index wanted = <index> max(1.0, min(<double> TASKS, operations / TASK_OPERATIONS))
-    cdef index enough = min(wanted, TASKS_PER_THREAD * threads.maximum()), best, step
-    cdef index roomiest = max(8, min(most, POINTER_BYTES // (8 * max(1, b.taps))))
+    cdef index best_tasks, wanted = <index> max(1.0, min(<double> TASKS, operations / TASK_OPERATIONS))
+    cdef index enough = min(wanted, TASKS_PER_THREAD * threads.maximum()), fewest, best, step
+    cdef index roomiest = max(8, min(most, POINTER_BYTES // (8 * max(1, b.taps)))), tasks
+    # tasks of the same pixels copy the same strip
+    fewest = min(enough, threads.maximum()) if b.copied else enough
     best = most = roomiest
+    best_tasks = enough
     while True:
-        plan_pixels(b, most, enough)
-        cost = makespan(b)
-        if task_count(b) >= enough and (least < 0 or cost < least):
-            best, least = most, cost
-        step = b.stripe if b.copied else tile_pixels(b)
+        for tasks in (fewest, enough):
+            plan_pixels(b, most, tasks)
+            cost = makespan(b)
+            if task_count(b) >= tasks and (least < 0 or cost < least):
+                best, best_tasks, least = most, tasks, cost
+        step = b.stripe if b.copied and b.conv.out_size[1] > 1 else tile_pixels(b)
         if most - step < min(LEAST_PIXELS, best):
             break
         most -= step
     least += PACKED * packed_group_bytes(b) / b.element * b.conv.groups / threads.maximum()
     if packed or not plan_one_block(b, roomiest, enough, least):
-        plan_pixels(b, best, enough)
+        plan_pixels(b, best, best_tasks)
 
 
 cdef void plan_workspace(Blocking *b, bint packs_panels) noexcept:
