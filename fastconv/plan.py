@@ -31,9 +31,9 @@ ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 TRANSFORM_WEIGHT = 600
 
 # What implicit GEMM loses on planes: transposing an input pixel in costs as much as so many output
-# channels' multiplications. Where all of a plane is one row it costs less, and transposing a sum out
-# as much as so many input channels'. There vectors along the pixels, which read planes from afar,
-# take this much longer over their multiplications.
+# channels. Where all of a plane is one row it costs less, and transposing a sum out as much as so
+# many input channels. There vectors along the pixels, which read planes from afar, take this much
+# longer over their multiplications.
 TRANSPOSED_IN = 13
 ROW_IN, ROW_OUT, PLANES_AFAR = 4, 22, 1.1
 # What vectors along the width cost beside their multiply-adds, in vector multiply-adds: to copy a
