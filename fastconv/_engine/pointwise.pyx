@@ -24,10 +24,14 @@ from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 cdef index CHAIN = 512
 # Sums of the chains before, of one thread's channels.
 cdef index SUMS_BYTES = 128 << 10
-# Planes this far apart, or a multiple of it, share the sets of a first-level cache: a strip of them
-# is copied first where at least so many output channels read the copy.
+# Planes this far apart, or a multiple of it, share the sets of a first-level cache, and many planes
+# this far apart lie on more pages than the processor has at hand: a strip of them is copied first
+# where at least so many output channels read the copy. Then so many tasks for a thread are enough.
 cdef index SAME_SETS = 4096
+cdef index FAR_APART = 2048
+cdef index MANY_PLANES = 64
 cdef index WORTH_A_COPY = 64
+cdef index COPYING_TASKS = 8
 # A strip of more than so many bytes is read in parts, which a first-level cache keeps while all output
 # channels take them. The sums that a part leaves must fit beside them in the second level.
 cdef index WHOLE_BYTES = 64 << 10
@@ -60,6 +64,8 @@ cdef void plan_items(Pointwise *b) noexcept nogil:
     cdef index lanes = b.kernels.lanes, widest = b.kernels.planes_vectors
     cdef index wanted = clamp(<index> (conv_work(c, b.element) / TASK_OPERATIONS), 1, TASKS)
     cdef index strips
+    if b.copied:
+        wanted = min(wanted, COPYING_TASKS * threads.maximum())
     b.vectors = ceil_div(c.out_size[2], lanes)
     b.strips = ceil_div(b.vectors, widest)
     b.sum_pitch = widest * lanes * b.element
@@ -85,17 +91,18 @@ cdef Prepared plan_pointwise(const fc_conv *conv, const fc_view *x, const fc_vie
     b.group_in = conv.in_channels // conv.groups
     b.group_out = conv.out_channels // conv.groups
     b.tiles = tile_count(b.group_out)
+    b.copied = b.group_out >= WORTH_A_COPY and (x.channel % SAME_SETS == 0 or (
+        x.channel >= FAR_APART and b.group_in >= MANY_PLANES))
     plan_items(b)
-    b.copied = x.channel % SAME_SETS == 0 and b.group_out >= WORTH_A_COPY
     # behind a strip the vector that its copy may write too much
     b.copy_pitch = b.sum_pitch + b.kernels.lanes * b.element
-    if b.copied:
-        b.parts_at = round_up(min(b.group_in, CHAIN) * b.copy_pitch, 64)
-    b.sums_at = b.parts_at
     b.part = min(CHAIN, PART_BYTES // b.sum_pitch)
     sums = b.tiles_per_item * FC_PLANES_CHANNELS * b.sum_pitch
     if b.tiles_per_item == 1 or b.group_in * b.sum_pitch <= WHOLE_BYTES or sums > LEFT_BYTES:
         b.part = CHAIN
+    if b.copied:
+        b.parts_at = round_up(min(b.group_in, b.part) * b.copy_pitch, 64)
+    b.sums_at = b.parts_at
     if b.part < CHAIN:
         b.sums_at += sums
     b.workspace = b.sums_at
@@ -146,11 +153,11 @@ cdef inline char *address(const Strip *t, const fc_view *view, index channel) no
         + t.row * view.space[1] + t.pixel * t.b.element
 
 
-cdef void copy_strip(const Strip *t, fc_planes_args *p) noexcept nogil:
-    """The strip's pixels of one chain's planes, next to each other, and p reading them there."""
+cdef void copy_strip(const Strip *t, fc_planes_args *p, const char *x) noexcept nogil:
+    """The strip's pixels of some planes, next to each other, and p reading them there."""
     cdef fc_split_args s
-    s.src = p.x
-    s.src_row = p.x_plane
+    s.src = x
+    s.src_row = t.call.x.channel
     s.src_pixel = t.b.element
     s.rows = s.last_row = p.planes
     s.columns = s.last = p.columns
@@ -192,23 +199,27 @@ cdef void add_planes(const Strip *t, fc_planes_args *p, index first) noexcept no
 cdef void add_chain(const Strip *t, fc_planes_args *p, index first) noexcept nogil:
     """The chain from input channel `first` on, part by part."""
     cdef index left = p.planes
+    cdef const char *x = address(t, &t.call.x, t.group * t.b.group_in + first)
     p.begun = False
     while True:
         p.planes = min(left, t.b.part)
         p.broken_off = left > p.planes
+        if t.b.copied:
+            copy_strip(t, p, x)
+        else:
+            p.x, p.x_plane = x, t.call.x.channel
         add_planes(t, p, first)
         left -= p.planes
         if left <= 0:
             return
         first += p.planes
-        p.x += p.planes * p.x_plane
+        x += p.planes * t.call.x.channel
         p.begun = True
 
 
 cdef void run_strip(const Strip *t) noexcept nogil:
     """All chains of one strip, in order."""
     cdef const Pointwise *b = t.b
-    cdef const fc_view *x = &t.call.x
     cdef index first = 0
     cdef fc_planes_args p
     p.rows = p.stride = p.kernel_rows = p.taps = 1
@@ -225,10 +236,6 @@ cdef void run_strip(const Strip *t) noexcept nogil:
         p.planes = min(CHAIN, b.group_in - first)
         p.load_sums = first > 0
         p.finish = first + p.planes == b.group_in
-        p.x = address(t, x, t.group * b.group_in + first)
-        p.x_plane = x.channel
-        if b.copied:
-            copy_strip(t, &p)
         add_chain(t, &p, first)
         first += CHAIN
 

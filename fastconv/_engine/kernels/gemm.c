@@ -76,6 +76,16 @@ FC_INLINE void finish_sums(const int rows, const int vectors, const fc_gemm_args
     }
 }
 
+FC_INLINE void add_step(const int rows, const int vectors, tile_sums sum, const real *const *a,
+                        ptrdiff_t k, const real *b) {
+    vec weight[FC_MAX_VECTORS];
+    FC_UNROLL for (int j = 0; j < vectors; j++) weight[j] = load(b + j * FC_LANES);
+    FC_UNROLL for (int i = 0; i < rows; i++) {
+        const vec value = splat(a[i][k]);
+        FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] += value * weight[j];
+    }
+}
+
 FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *g) {
     tile_sums sum;
     FC_UNROLL for (int i = 0; i < rows; i++) {
@@ -84,7 +94,8 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
     const real *b = (const real *)g->b;
     const char *const *pixel = g->a;
     const char *ahead = g->ahead;
-    /* 11 rows and more leave no register for it, nor for a bound of k but zero. */
+    /* 11 rows and more leave no register for it, nor for a bound of k but zero, nor for k itself in
+     * rounds of two steps. */
     const ptrdiff_t ahead_lines = rows <= 10 ? g->ahead_lines : 0;
     const ptrdiff_t offset = g->offset, depth = g->depth;
     for (ptrdiff_t tap = 0; tap < g->taps; tap++, pixel += g->a_step) {
@@ -95,13 +106,12 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
             for (ptrdiff_t line = 0; line < ahead_lines; line++, ahead += FC_CACHE_LINE)
                 __builtin_prefetch(ahead, 0, 2);
             const ptrdiff_t end = rows <= 10 && k < -FC_AHEAD_STEPS ? k + FC_AHEAD_STEPS : 0;
-            FC_TWO_STEPS for (; k < end; k++, b += vectors * FC_LANES) {
-                vec weight[FC_MAX_VECTORS];
-                FC_UNROLL for (int j = 0; j < vectors; j++) weight[j] = load(b + j * FC_LANES);
-                FC_UNROLL for (int i = 0; i < rows; i++) {
-                    const vec value = splat(a[i][k]);
-                    FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] += value * weight[j];
-                }
+            if (rows <= 10) {
+                FC_TWO_STEPS for (; k < end; k++, b += vectors * FC_LANES)
+                    add_step(rows, vectors, sum, a, k, b);
+            } else {
+                for (; k < end; k++, b += vectors * FC_LANES)
+                    add_step(rows, vectors, sum, a, k, b);
             }
         } while (rows <= 10 && k < 0);
     }
