@@ -363,22 +363,35 @@ cdef void multiply_shortened(const Task *t, const fc_gemm_args *g, index tap) no
     t.b.kernels.gemm.tile(&tile)
 
 
+cdef index whole_pixels(const Task *t, index first) noexcept nogil:
+    """How many pixels from this one on need every tap."""
+    cdef const TapRange *ranges = <const TapRange *> (t.workspace + t.b.ranges_at)
+    cdef index at = first
+    while at < t.count and ranges[at].first == 0 and ranges[at].end == t.b.taps:
+        at += 1
+    return at - first
+
+
 cdef void multiply_block(const Task *t, fc_gemm_args *g, index tap, bint shorten) noexcept nogil:
     """One pass of a panel over the tiles of a block."""
-    cdef index rows = t.b.kernels.gemm.tile_rows[g.vectors]
+    cdef index rows = t.b.kernels.gemm.tile_rows[g.vectors], pixels
     g.first = 0
     g.a = <const char **> (t.workspace + t.b.pointers_at) + tap * t.b.pixels
     g.c = t.workspace + t.b.sums_at
-    if not shorten:
-        t.b.kernels.gemm.tiles(g, t.count)
-        return
     while g.first < t.count:
-        g.rows = <int> min(rows, t.count - g.first)
-        multiply_shortened(t, g, tap)
-        g.ahead += fc_gemm_ahead_bytes(g)
-        g.a += g.rows
-        g.c += g.rows * g.c_row
-        g.first += g.rows
+        pixels = whole_pixels(t, g.first) if shorten else t.count
+        if g.first + pixels < t.count:
+            pixels -= pixels % rows
+        if pixels:
+            t.b.kernels.gemm.tiles(g, pixels)
+        else:
+            pixels = min(rows, t.count - g.first)
+            g.rows = <int> pixels
+            multiply_shortened(t, g, tap)
+        g.ahead += ceil_div(pixels, rows) * fc_gemm_ahead_bytes(g)
+        g.a += pixels
+        g.c += pixels * g.c_row
+        g.first += pixels
 
 
 cdef void multiply(const Task *t, index panel) noexcept nogil:
