@@ -53,9 +53,9 @@ SHARED_COPY = 0.9
 
 # What vectors of the rows form cost beside their multiply-adds, in these, a sum.
 ROWS_SUM = 10
-# Some hosts slow tiles down to a third, and vectors not at all: where Winograd or a direct form is
-# nearly as fast it is the safer choice. Tiles must cost no more than this share of it.
-WELL_AHEAD = {"winograd": 0.85, "direct": 0.7}
+# Some hosts slow tiles down to a third at times, and vectors not at all: where Winograd or a direct
+# form is nearly as fast it is the safer choice. Tiles must cost no more than this share of it.
+WELL_AHEAD = {"winograd": 0.95, "direct": 0.7}
 # Forms by vectors that tiles may replace: tap by tap, and run by run.
 DENSE_FORMS = "pointers", "pointwise"
 RUN_FORMS = "rows", "planes"

@@ -11,7 +11,7 @@ X, WEIGHT = (1, 64, 56, 56), (64, 64, 3, 3)
 
 
 def algorithm(**options):
-    return fastconv.explain_conv2d(X, WEIGHT, padding=1, **options).algorithm
+    return fastconv.explain_conv2d(X, WEIGHT, padding=1, dtype="float64", **options).algorithm
 
 
 @pytest.fixture(autouse=True)

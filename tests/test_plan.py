@@ -234,14 +234,14 @@ def test_unknown_algorithm():
 
 
 def test_explain_conv2d():
-    plan = fastconv.explain_conv2d((1, 3, 227, 227), (96, 3, 11, 11), stride=4)
+    plan = fastconv.explain_conv2d((1, 3, 227, 227), (96, 3, 11, 11), stride=4, dtype="float64")
     assert plan.algorithm == "direct"
     assert plan.isa == fastconv.show_config("dicts")["isa"]
     assert plan.flops == 2 * 96 * 55 * 55 * 3 * 11 * 11
     assert plan.precision == fastconv.get_precision()
     assert plan.unused == (0, 0)
     assert 0 < plan.workspace_bytes < 8 << 20
-    assert plan.packed_bytes >= 96 * 3 * 11 * 11 * 4
+    assert plan.packed_bytes >= 96 * 3 * 11 * 11 * 8
     text = str(plan)
     for part in (plan.algorithm, plan.reason, plan.tile, plan.isa, plan.precision, "MFLOP", "KiB"):
         assert part in text
@@ -275,9 +275,9 @@ def test_explain_conv2d_needs_no_memory():
 def test_explain_conv2d_follows_the_current_precision():
     shapes = (1, 64, 56, 56), (64, 64, 3, 3)
     with fastconv.precision("highest"):
-        plan = fastconv.explain_conv2d(*shapes, padding=1)
+        plan = fastconv.explain_conv2d(*shapes, padding=1, dtype="float64")
     assert (plan.algorithm, plan.form, plan.precision) == ("im2col", "pointers", "highest")
-    high = fastconv.explain_conv2d(*shapes, padding=1, precision="high")
+    high = fastconv.explain_conv2d(*shapes, padding=1, precision="high", dtype="float64")
     assert high.algorithm == "winograd"
 
 

@@ -39,6 +39,8 @@ cdef index LEAST_COLUMNS = 16
 cdef index MORE_BLOCKS = 64
 # What a task costs, in cycles: a product of tiles, to split an element, to finish one, to begin.
 cdef double TILE_PRODUCT = 16
+# A tile of pixels that has no other beside it waits for its own products: it takes as long as so many.
+cdef double LONE_TILE = 1.6
 cdef double SPLIT = 0.6
 cdef double FINISH = 0.5
 cdef double BEGIN = 2e4
@@ -134,7 +136,8 @@ cdef index task_count(const Blocking *b) noexcept nogil:
 
 cdef double makespan(const Blocking *b) noexcept:
     """Cycles of the thread with most to do."""
-    cdef double products = <double> b.tiles * b.steps * (3 if b.low else 1) \
+    cdef double tiles = b.tiles - 1 + LONE_TILE if b.tiles % 2 else b.tiles
+    cdef double products = tiles * b.steps * (3 if b.low else 1) \
         * ceil_div(min(b.panels_per_task * FC_TILE_PANEL, b.group_out), FC_TILE_COLUMNS)
     cdef double elements = <double> input_rows(b, b.rows) * row_floats(b) if b.merged else \
         <double> b.conv.kernel[0] * b.slice * b.channel_blocks * FC_TILE_DEPTH

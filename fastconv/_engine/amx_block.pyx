@@ -29,11 +29,10 @@ from .tiles_kernels cimport FC_TILE_SUM_ROW, fc_tiles_args
 
 from libc.string cimport memset
 
-# A sum is built from chains of at most so many steps, each of which is one addition a product.
+# A sum is built from chains of at most so many steps, each of which is one addition a product. The
+# weights of a chain stay in L2 while all tiles of the block use them; those of fewer steps would fit
+# L1, but the sums go to memory and back in between.
 cdef index CHAIN_STEPS = 64
-# Steps whose weights stay in L2 while all tiles of the block use them; twice as many without low
-# halves. Fewer would fit L1, but the sums go to memory and back between passes.
-cdef index PASS_STEPS = 32
 
 
 cdef inline char *address(const fc_view *view, const Task *t, index row) noexcept nogil:
@@ -143,8 +142,8 @@ cdef inline const char *tile_at(const Task *t, index tile) noexcept nogil:
         + tile % tiles_of_row * FC_TILE_PIXELS * b.pixel
 
 
-cdef void multiply_pass(const Task *t, fc_tiles_args *g, index first_block, char *sums) noexcept nogil:
-    """Some steps of a panel over all tiles of the block."""
+cdef void multiply_chain(const Task *t, fc_tiles_args *g, index first_block, char *sums) noexcept nogil:
+    """A chain of a panel over all tiles of the block."""
     cdef const Blocking *b = t.b
     cdef index tile = 0, i
     while tile < t.tiles:
@@ -163,8 +162,7 @@ cdef void multiply_pass(const Task *t, fc_tiles_args *g, index first_block, char
 cdef void multiply(const Task *t, index panel) noexcept nogil:
     """All chains of a panel: sums[pixel of a tile][channel]."""
     cdef const Blocking *b = t.b
-    cdef index most = PASS_STEPS if b.low else 2 * PASS_STEPS
-    cdef index step = 0, chain = 0
+    cdef index chain = ceil_div(b.steps, ceil_div(b.steps, CHAIN_STEPS)), step = 0
     cdef char *sums = t.workspace + b.sums_at
     cdef fc_tiles_args g
     g.across = <int> panel_tiles(b, panel)
@@ -176,22 +174,17 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
     g.b = t.call.packed + packed_panel_at(b, t.group, panel)
     g.ahead_lines = ceil_div(g.across * step_bytes(b), FC_CACHE_LINE * ceil_div(t.tiles, 2))
     while step < b.steps:
-        chain = min(b.steps, step + CHAIN_STEPS)
+        g.steps = min(chain, b.steps - step)
+        g.first_tap = step % b.taps
+        # the next chain's weights come from afar while this one's tiles are multiplied
+        g.ahead = g.b + g.steps * g.across * step_bytes(b)
+        multiply_chain(t, &g, step // b.taps, sums)
         if step:
-            sums = t.workspace + b.chain_at
-        g.accumulate = False
-        while step < chain:
-            g.steps = min(most, chain - step)
-            g.first_tap = step % b.taps
-            # the next pass's weights come from afar while this one's tiles are multiplied
-            g.ahead = g.b + g.steps * g.across * step_bytes(b)
-            multiply_pass(t, &g, step // b.taps, sums)
-            g.accumulate = True
-            g.b += g.steps * g.across * step_bytes(b)
-            step += g.steps
-        if sums != t.workspace + b.sums_at:
             b.kernels.halves.add(t.workspace + b.sums_at, sums,
                                  t.tiles * FC_TILE_PIXELS * FC_TILE_PANEL)
+        sums = t.workspace + b.chain_at
+        g.b += g.steps * g.across * step_bytes(b)
+        step += g.steps
 
 
 cdef void point_at_result(const Task *t) noexcept nogil:

@@ -13,7 +13,6 @@ cdef extern from "tiles.h" nogil:
     ctypedef struct fc_tiles_args:
         int down
         int across
-        int accumulate
         const char *a[2]
         ptrdiff_t pixel
         ptrdiff_t low

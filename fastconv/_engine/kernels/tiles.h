@@ -1,6 +1,6 @@
 /* tiles: products of registers of two dimensions (Intel AMX), for float32 only.
  *
- *     c[pixel][channel] (+)= sum over steps of a[step][pixel][32] x b[step][32][channel]
+ *     c[pixel][channel] = sum over steps of a[step][pixel][32] x b[step][32][channel]
  *
  * A step is one tap of one block of 32 input channels. Floats come as the sum of a high and a low
  * bfloat16 (halves.h): three() adds low x high, high x high and high x low of each step, one() the
@@ -25,7 +25,6 @@ enum {
 
 typedef struct {
     int down, across;       /* tiles of pixels and of output channels, 1 or 2 */
-    int accumulate;         /* go on from the sums in c */
     const char *a[2];       /* first pixel of each tile, high copy, channel block of the first step */
     ptrdiff_t pixel;        /* bytes to the next pixel, */
     ptrdiff_t low;          /* to the low copy */

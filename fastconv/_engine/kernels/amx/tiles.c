@@ -52,21 +52,6 @@ FC_INLINE void multiply(const int down, const int across) {
     if (down == 2 && across == 2) MULTIPLY(3, 5, 7);
 }
 
-FC_INLINE void begin(const int down, const int across, const fc_tiles_args *t) {
-    char *second = t->c + FC_TILE_PIXELS * FC_TILE_SUM_ROW;
-    if (t->accumulate) {
-        LOAD(0, t->c, FC_TILE_SUM_ROW);
-        if (across == 2) LOAD(1, t->c + 64, FC_TILE_SUM_ROW);
-        if (down == 2) LOAD(2, second, FC_TILE_SUM_ROW);
-        if (down == 2 && across == 2) LOAD(3, second + 64, FC_TILE_SUM_ROW);
-        return;
-    }
-    ZERO(0);
-    ZERO(1);
-    ZERO(2);
-    ZERO(3);
-}
-
 FC_INLINE void end(const int down, const int across, const fc_tiles_args *t) {
     char *second = t->c + FC_TILE_PIXELS * FC_TILE_SUM_ROW;
     STORE(0, t->c, FC_TILE_SUM_ROW);
@@ -78,7 +63,10 @@ FC_INLINE void end(const int down, const int across, const fc_tiles_args *t) {
 FC_INLINE void run(const int down, const int across, const int low, const fc_tiles_args *t) {
     const char *b = t->b, *ahead = t->ahead;
     ptrdiff_t tap = t->first_tap, block = 0;
-    begin(down, across, t);
+    ZERO(0);
+    ZERO(1);
+    ZERO(2);
+    ZERO(3);
     for (ptrdiff_t step = 0; step < t->steps; step++) {
         const ptrdiff_t at = block + t->tap[tap];
         for (ptrdiff_t line = 0; line < t->ahead_lines; line++, ahead += FC_CACHE_LINE)
