@@ -142,7 +142,8 @@ cdef inline const char *tile_at(const Task *t, index tile) noexcept nogil:
         + tile % tiles_of_row * FC_TILE_PIXELS * b.pixel
 
 
-cdef void multiply_chain(const Task *t, fc_tiles_args *g, index first_block, char *sums) noexcept nogil:
+cdef void multiply_chain(const Task *t, fc_tiles_args *g, index first_block,
+                         char *sums) noexcept nogil:
     """A chain of a panel over all tiles of the block."""
     cdef const Blocking *b = t.b
     cdef index tile = 0, i

@@ -324,8 +324,8 @@ cdef void finish_sums(const Block *t) noexcept nogil:
     f.residual_channel = call.residual.channel
     f.residual_pixel = call.residual.space[2]
     # rows without a gap between them are one long row
-    if is_line(&call.out, 1, t.columns) and (call.residual.data == NULL
-                                          or is_line(&call.residual, 1, t.columns)):
+    if is_line(&call.out, 1, t.columns) and (
+            call.residual.data == NULL or is_line(&call.residual, 1, t.columns)):
         rows = t.rows
     f.pixels = rows * t.columns
     while row < t.rows:

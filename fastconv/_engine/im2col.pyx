@@ -208,13 +208,13 @@ cdef void plan_blocks(Blocking *b, bint packed) noexcept:
     cdef index most = MERGED_BLOCK_PIXELS if b.merged else \
         COPIED_BLOCK_PIXELS if b.copied else BLOCK_PIXELS
     cdef double operations = conv_operations(&b.conv), least = -1, cost
-    cdef index best_tasks, wanted = <index> max(1.0, min(<double> TASKS, operations / TASK_OPERATIONS))
-    cdef index enough = min(wanted, TASKS_PER_THREAD * threads.maximum()), fewest, best, step
-    cdef index roomiest = max(8, min(most, POINTER_BYTES // (8 * max(1, b.taps)))), tasks
+    cdef index wanted = <index> max(1.0, min(<double> TASKS, operations / TASK_OPERATIONS))
+    cdef index enough = min(wanted, TASKS_PER_THREAD * threads.maximum())
     # tasks of the same pixels copy the same strip
-    fewest = min(enough, threads.maximum()) if b.copied else enough
+    cdef index fewest = min(enough, threads.maximum()) if b.copied else enough
+    cdef index roomiest = max(8, min(most, POINTER_BYTES // (8 * max(1, b.taps))))
+    cdef index best, best_tasks = enough, tasks, step
     best = most = roomiest
-    best_tasks = enough
     while True:
         for tasks in (fewest, enough):
             plan_pixels(b, most, tasks)

@@ -4,8 +4,8 @@ from .op cimport fc_conv, fc_view
 # Pixels that lie at one distance in every array: one long row, for whoever looks at them one by one.
 
 cdef inline bint is_line(const fc_view *view, int axis, index size) noexcept nogil:
-    """Whether steps along an axis lead to where the next axis, of this size, ends."""
-    return view.space[axis] == size * view.space[axis + 1]
+    """Whether a step along an axis leads behind so many pixels of a row."""
+    return view.space[axis] == size * view.space[2]
 
 
 cdef inline bint is_lone(const fc_conv *c, int axis) noexcept nogil:

@@ -100,6 +100,28 @@ def test_broadcast_operands(axes, algorithm, layout, check_conv, rng):
     check_conv("conv2d", x, weight, bias, residual=residual, engine=engine, **options)
 
 
+@pytest.mark.every_isa
+@pytest.mark.parametrize("layout", ["NCDHW", "NDHWC"])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col"])
+def test_slices_of_one_row_are_not_joined(algorithm, layout, rng):
+    """1x1x1 windows see one long row where slices follow each other: here other rows lie between,
+    and their number is that of the columns."""
+    def sliced(channels):
+        shape = (2, channels, 4, 8, 8) if layout == "NCDHW" else (2, 4, 8, 8, channels)
+        whole = rng.standard_normal(shape).astype("float32")
+        return whole, whole[:, :, :, 3:4] if layout == "NCDHW" else whole[:, :, 3:4]
+
+    (_, x), (whole, out) = sliced(5), sliced(7)
+    weight = rng.standard_normal((7, 5, 1, 1, 1)).astype("float32")
+    options = {"layout": layout, "algorithm": algorithm}
+    wanted = fastconv.conv3d(np.ascontiguousarray(x), weight, **options)
+    before = whole.copy()
+    fastconv.conv3d(x, weight, out=out, **options)
+    np.testing.assert_allclose(out, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    axis = 3 if layout == "NCDHW" else 2
+    np.testing.assert_array_equal(np.delete(whole, 3, axis), np.delete(before, 3, axis))
+
+
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 class TestAliases:
