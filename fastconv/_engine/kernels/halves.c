@@ -102,11 +102,12 @@ static void split_rows(const fc_halves_split_args *s, const char *src, ptrdiff_t
     }
 }
 
-/* A vector of a plane's pixels; of every other pixel two vectors hold it, where more follow. */
+/* A vector of a plane's pixels; of every other pixel two vectors hold it. */
 FC_INLINE vec load_pixels(const char *src, ptrdiff_t step, ptrdiff_t pixels) {
     const real *from = (const real *)src;
-    if (step == 2 * (ptrdiff_t)sizeof(real) && pixels > FC_LANES)
-        return even_lanes(load(from), load(from + FC_LANES));
+    const ptrdiff_t span = 2 * pixels - 1;
+    if (step == 2 * (ptrdiff_t)sizeof(real))
+        return even_lanes(load_there(from, span), load_there(from + FC_LANES, span - FC_LANES));
     return load_strided(src, step, pixels);
 }
 
@@ -117,9 +118,10 @@ FC_INLINE void load_square(vec block[FC_LANES], const fc_halves_split_args *s, c
         load_transposed(block, whole, src, s->src_channel, channels, pixels);
         return;
     }
-    for (int i = 0; i < FC_LANES; i++)
-        block[i] = i < channels ? load_pixels(src + i * s->src_channel, s->src_pixel, pixels)
-                                : (vec){0};
+    FC_UNROLL for (int i = 0; i < FC_LANES; i++)
+        block[i] = whole || i < channels
+                       ? load_pixels(src + i * s->src_channel, s->src_pixel, pixels)
+                       : (vec){0};
     transpose(block);
 }
 
