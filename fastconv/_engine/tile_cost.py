@@ -10,8 +10,9 @@ from .winograd_cost import WEIGHT
 
 # What tiles cost, in multiply-adds of implicit GEMM by vectors, by precision: a multiply-add, and
 # to split an input element; and to finish a sum, and to pack a weight. Measured on one thread of a
-# Sapphire Rapids at 2.3 GHz while it did not slow its tiles down.
-TILE_PRODUCT = {"high": 0.25, "medium": 0.12}
+# Sapphire Rapids at 2.3 GHz while it did not slow its tiles down; a multiply-add again on a later
+# Xeon, once chains were whole.
+TILE_PRODUCT = {"high": 0.24, "medium": 0.12}
 TILE_SPLIT = {"high": 20, "medium": 12}
 TILE_FINISH = 14
 TILE_PACK = 30
