@@ -21,13 +21,15 @@ same memory, where each panel has only one such task: so packed weights never le
 from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
-from .im2col_block cimport Blocking, TapRange, Task, find_tap_ranges, finish, finite_flag_at
+from .im2col_block cimport Blocking, TapRange, Task, expect, find_tap_ranges, finish
+from .im2col_block cimport finite_flag_at
 from .im2col_block cimport find_weights, gather_strip, locate_block, multiply, pack_panel
 from .im2col_block cimport packed_group_bytes, packed_panel_at, point_at_result, point_into_input
 from .im2col_block cimport point_into_strip
 from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
+from .result cimport expects
 
 # A sum is built from chains of at most this many multiply-adds; one longer chain loses a digit.
 cdef index CHAIN = 512
@@ -270,6 +272,7 @@ cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *
     b.rows_out = out.channel == b.element and \
         (residual.data == NULL or residual.channel == b.element)
     b.fused = b.rows_out and conv.activation <= FC_ACT_LAST_INLINE
+    b.expects = not b.rows_out and expects(conv, out)
     b.panel = b.kernels.gemm.tile_rows[0] * b.kernels.gemm.lanes
     b.panels = ceil_div(b.group_out, b.panel)
     plan_reduction(b)
@@ -339,6 +342,8 @@ cdef int run_task(void *context, index task, int thread) noexcept nogil:
         point_at_result(&t)
     for panel in range(t.first_panel, t.last_panel):
         find_weights(&t, panel)
+        if b.expects:
+            expect(&t, panel)
         multiply(&t, panel)
         if not b.fused:
             finish(&t, panel)

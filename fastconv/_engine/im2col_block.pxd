@@ -12,6 +12,7 @@ cdef struct Blocking:
     bint merged             # kernel rows are single runs
     bint copied             # input is gathered into strips
     bint rows_out           # finish by rows: the result's (and residual's) channels are contiguous
+    bint expects            # the result's lines are asked for before the sums that go there are made
     bint fused              # the register tile finishes the last chain's sums itself
     index group_in, group_out
     index taps, depth       # the reduction as the tile sees it: taps runs of depth elements
@@ -76,4 +77,5 @@ cdef bint pack_panel(const Blocking *b, const char *weight, index group, index p
                      char *dst) noexcept nogil
 cdef void find_weights(Task *t, index panel) noexcept nogil
 cdef void multiply(const Task *t, index panel) noexcept nogil
+cdef void expect(const Task *t, index panel) noexcept nogil
 cdef void finish(const Task *t, index panel) noexcept nogil

@@ -438,8 +438,9 @@ cdef index run_length(const Task *t, const Pixel *pixel, index left) noexcept no
     return min(run, left)
 
 
-cdef void finish_planes(const Task *t, fc_finish_args *f, index first_channel) noexcept nogil:
-    """Finish by runs of pixels: each channel's run through one strided store."""
+cdef void finish_planes(const Task *t, fc_finish_args *f, index first_channel,
+                        bint ahead) noexcept nogil:
+    """By runs of pixels, each channel's through one strided store: finish, or ask for its lines."""
     cdef const Blocking *b = t.b
     cdef const fc_call *call = t.call
     cdef index i = 0, run
@@ -457,8 +458,17 @@ cdef void finish_planes(const Task *t, fc_finish_args *f, index first_channel) n
         f.out = address(&call.out, &pixel) + first_channel * call.out.channel
         if call.residual.data != NULL:
             f.residual = address(&call.residual, &pixel) + first_channel * call.residual.channel
-        b.kernels.finish.planes(f)
+        if ahead:
+            b.kernels.finish.expect(f)
+        else:
+            b.kernels.finish.planes(f)
         i += run
+
+
+cdef void expect(const Task *t, index panel) noexcept nogil:
+    """Ask for the lines of the result that finish will write."""
+    cdef fc_finish_args f = finish_of(t, panel)
+    finish_planes(t, &f, f.row_offset // t.b.element, True)
 
 
 cdef void finish(const Task *t, index panel) noexcept nogil:
@@ -466,7 +476,7 @@ cdef void finish(const Task *t, index panel) noexcept nogil:
     if t.b.rows_out:
         t.b.kernels.finish.rows(&f)
     else:
-        finish_planes(t, &f, f.row_offset // t.b.element)
+        finish_planes(t, &f, f.row_offset // t.b.element, False)
 
 
 cdef void point_at_result(const Task *t) noexcept nogil:

@@ -91,6 +91,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fc_finish_kernels:
         void (*rows)(const fc_finish_args *) noexcept nogil
         void (*planes)(const fc_finish_args *) noexcept nogil
+        void (*expect)(const fc_finish_args *) noexcept nogil
         void (*gather)(const fc_gather_args *) noexcept nogil
 
     ctypedef struct fc_kernels:

@@ -116,6 +116,7 @@ typedef struct {
 typedef struct {
     void (*rows)(const fc_finish_args *);
     void (*planes)(const fc_finish_args *);
+    void (*expect)(const fc_finish_args *); /* asks for the lines that planes() will write */
     void (*gather)(const fc_gather_args *);
 } fc_finish_kernels;
 
