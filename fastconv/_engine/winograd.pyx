@@ -30,6 +30,7 @@ from .dispatch cimport kernels
 from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
+from .result cimport expects
 from .winograd_block cimport TABLE_BYTES, Blocking, Task, odd_lines, packed_group_bytes
 from .winograd_block cimport packed_panel_at, point_bytes, strip_of
 from .winograd_block cimport transform_input, transform_output
@@ -150,6 +151,7 @@ cdef Prepared plan_winograd(const fc_conv *conv, const fc_view *x, const fc_view
     b.in_place = x.channel == b.element
     b.rows_out = out.channel == b.element and \
         (residual.data == NULL or residual.channel == b.element)
+    b.expects = not b.rows_out and expects(conv, out)
     b.fused = b.rows_out and conv.activation <= FC_ACT_LAST_INLINE
     plan_tiles(b, tile)
     plan_channels(b)

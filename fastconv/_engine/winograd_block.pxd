@@ -33,6 +33,7 @@ cdef struct Blocking:
     index strip             # channels of a copied strip
     bint in_place           # the input's channels are contiguous
     bint rows_out           # the result's (and the residual's) channels are contiguous
+    bint expects            # the result's lines are asked for before they are written
     bint fused              # the output transform can finish
     index scratch_at, m_at, v_at, u_at, workspace
 

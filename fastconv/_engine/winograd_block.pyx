@@ -276,14 +276,18 @@ cdef void point_at_result(const Task *t, fc_finish_args *f, const Run *r, const 
 
 
 cdef void finish_stretch(const Task *t, fc_finish_args *f, const Run *r, index row, index column,
-                         index channel) noexcept nogil:
-    """Pixels beside each other from scratch to a result of any strides; moves f.sums on."""
+                         index channel, bint ahead) noexcept nogil:
+    """Pixels beside each other from scratch to a result of any strides; moves f.sums on. `ahead` of
+    that only asks for the result's lines."""
     cdef const fc_view *residual = &t.call.residual
     f.out = address(&t.call.out, r.image, r.depth, row, column) + channel * f.out_channel
     if residual.data != NULL:
         f.residual = address(residual, r.image, r.depth, row, column) \
             + channel * f.residual_channel
-    t.b.kernels.finish.planes(f)
+    if ahead:
+        t.b.kernels.finish.expect(f)
+    else:
+        t.b.kernels.finish.planes(f)
     f.sums += f.pixels * f.sum_row
 
 
@@ -292,7 +296,7 @@ cdef inline bint dense_rows(const fc_view *view, index dilation, index width) no
 
 
 cdef void finish_planes(const Task *t, fc_finish_args *f, const Run *r, const Strip *s,
-                        index height, index channel) noexcept nogil:
+                        index height, index channel, bint ahead) noexcept nogil:
     """Scratch to a result of any strides: a channel's rows, all at once where they touch."""
     cdef const fc_view *out = &t.call.out
     cdef const fc_view *residual = &t.call.residual
@@ -310,7 +314,7 @@ cdef void finish_planes(const Task *t, fc_finish_args *f, const Run *r, const St
         while at < s.width:
             f.pixels = lines * min(s.stretch, s.width - at)
             finish_stretch(t, f, r, r.row + line * t.b.dilation_down,
-                           r.column + at // s.stretch * t.b.dilation_across, channel)
+                           r.column + at // s.stretch * t.b.dilation_across, channel, ahead)
             at += s.stretch
         line += lines
 
@@ -332,15 +336,18 @@ cdef void write_copied(const Task *t, fc_winograd_output_args *a, const Run *r, 
         point_at_result(t, &f, r, &s, height)
     while channel < last:
         a.channels = lanes
-        b.kernels.winograd.output[b.axes][b.form](a)
         f.sums = a.dst
         f.channels = min(lanes, last - channel)
+        if b.expects:
+            finish_planes(t, &f, r, &s, height, channel, True)
+            f.sums = a.dst
+        b.kernels.winograd.output[b.axes][b.form](a)
         f.epilogue = epilogue_of(t, channel)
         if b.rows_out:
             f.row_offset = f.residual_row_offset = channel * b.element
             b.kernels.finish.rows(&f)
         else:
-            finish_planes(t, &f, r, &s, height, channel)
+            finish_planes(t, &f, r, &s, height, channel, False)
         a.src += f.sum_row
         channel += lanes
 
