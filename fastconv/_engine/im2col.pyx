@@ -40,6 +40,7 @@ cdef index COPIED_BLOCK_PIXELS = 448
 cdef index MERGED_BLOCK_PIXELS = 256    # of few channels, whose strips are small
 cdef index STRIP_BYTES = 320 << 10
 cdef index ROW_BYTES = 512 << 10      # of a block in a single row, which has nothing beside it
+cdef index FAR_PLANE = 128 << 10    # of a result whose lines are asked for
 cdef index COPIES_BYTES = 1 << 20    # of single windows that cross the input's edge
 cdef index POINTER_BYTES = 256 << 10
 cdef index STRIPE_COLUMNS = 112
@@ -272,7 +273,7 @@ cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *
     b.rows_out = out.channel == b.element and \
         (residual.data == NULL or residual.channel == b.element)
     b.fused = b.rows_out and conv.activation <= FC_ACT_LAST_INLINE
-    b.expects = not b.rows_out and expects(conv, out)
+    b.expects = not b.rows_out and expects(conv, out, FAR_PLANE)
     b.panel = b.kernels.gemm.tile_rows[0] * b.kernels.gemm.lanes
     b.panels = ceil_div(b.group_out, b.panel)
     plan_reduction(b)

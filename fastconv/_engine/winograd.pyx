@@ -55,6 +55,7 @@ cdef index STREAM_TILES = 8
 cdef double INPUT_TRANSFORM = 8
 # So many bytes of U go through far caches or memory: that costs more than transforming them twice.
 cdef index FAR_BYTES = 8 << 20
+cdef index FAR_PLANE = 32 << 10     # of a result whose lines are asked for
 
 
 # ---------------------------------------------------------------- planning
@@ -151,7 +152,7 @@ cdef Prepared plan_winograd(const fc_conv *conv, const fc_view *x, const fc_view
     b.in_place = x.channel == b.element
     b.rows_out = out.channel == b.element and \
         (residual.data == NULL or residual.channel == b.element)
-    b.expects = not b.rows_out and expects(conv, out)
+    b.expects = not b.rows_out and expects(conv, out, FAR_PLANE)
     b.fused = b.rows_out and conv.activation <= FC_ACT_LAST_INLINE
     plan_tiles(b, tile)
     plan_channels(b)
