@@ -35,7 +35,7 @@ from .result cimport expects
 cdef index CHAIN = 512
 # Pixels of one block: enough to reuse a panel's weights from L2, few enough to leave it room. A
 # strip has rows and columns beside its block's, fewer where the block is large.
-cdef index BLOCK_PIXELS = 96
+cdef index BLOCK_PIXELS = 192
 cdef index COPIED_BLOCK_PIXELS = 448
 cdef index MERGED_BLOCK_PIXELS = 256    # of few channels, whose strips are small
 cdef index STRIP_BYTES = 320 << 10
