@@ -23,6 +23,7 @@ weights of zero.
 from .arithmetic cimport ceil_div, clamp, index
 from .halves_kernels cimport fc_halves_run_args, fc_halves_split_args
 from .kernels cimport FC_CACHE_LINE, fc_finish_args, fc_gather_args
+from .line cimport rows_touch
 from .op cimport fc_conv, fc_view
 from .tiles_kernels cimport FC_TILE_PANEL, FC_TILE_PIXEL, FC_TILE_PIXELS
 from .tiles_kernels cimport FC_TILE_SUM_ROW, fc_tiles_args
@@ -219,11 +220,6 @@ cdef void finish_row(const Task *t, fc_finish_args *f, index row) noexcept nogil
     t.b.kernels.finish.planes(f)
 
 
-cdef bint touching_rows(const Task *t, const fc_view *view) noexcept nogil:
-    """Whether an array's rows follow each other as the sums do."""
-    return view.data == NULL or view.space[1] == t.columns * view.space[2]
-
-
 cdef void finish(const Task *t, index panel) noexcept nogil:
     cdef const Blocking *b = t.b
     cdef index channel = t.group * b.group_out + panel * FC_TILE_PANEL, row = 0, step = 1
@@ -235,8 +231,8 @@ cdef void finish(const Task *t, index panel) noexcept nogil:
     f.epilogue.alpha = b.conv.alpha
     f.epilogue.beta = b.conv.beta
     f.row_offset = f.residual_row_offset = channel * 4
-    if b.line == t.columns and (b.rows_out or (touching_rows(t, &t.call.out)
-                                               and touching_rows(t, &t.call.residual))):
+    if b.line == t.columns and (b.rows_out or (rows_touch(&t.call.out, t.columns)
+                                               and rows_touch(&t.call.residual, t.columns))):
         step = t.rows       # all rows are one
     f.pixels = step * t.columns
     while row < t.rows:

@@ -20,7 +20,7 @@ from .direct cimport address, conv_work, epilogue_of, plan_planes
 from .direct_kernels cimport fc_direct_kernels, fc_group_lanes, fc_grouped_args, fc_window_row
 from .dispatch cimport kernels
 from .kernels cimport FC_ACT_NONE, fc_finish_args, fc_gather_args, fc_kernels, fc_pack_args
-from .line cimport is_line
+from .line cimport rows_touch
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 
 cdef index CHAIN = 512
@@ -324,8 +324,7 @@ cdef void finish_sums(const Block *t) noexcept nogil:
     f.residual_channel = call.residual.channel
     f.residual_pixel = call.residual.space[2]
     # rows without a gap between them are one long row
-    if is_line(&call.out, 1, t.columns) and (
-            call.residual.data == NULL or is_line(&call.residual, 1, t.columns)):
+    if rows_touch(&call.out, t.columns) and rows_touch(&call.residual, t.columns):
         rows = t.rows
     f.pixels = rows * t.columns
     while row < t.rows:

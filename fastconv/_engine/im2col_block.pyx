@@ -14,6 +14,7 @@ from libc.string cimport memcpy, memset
 from .arithmetic cimport ceil_div, clamp, index
 from .kernels cimport FC_AHEAD_STEPS, FC_CACHE_LINE, fc_finish_args, fc_gather_args
 from .kernels cimport fc_gemm_ahead_bytes, fc_gemm_args, fc_pack_args
+from .line cimport rows_touch
 from .op cimport fc_call, fc_conv, fc_view
 
 
@@ -431,9 +432,8 @@ cdef index run_length(const Task *t, const Pixel *pixel, index left) noexcept no
     cdef const fc_conv *c = &t.b.conv
     cdef const fc_call *call = t.call
     cdef index run = rest_of_row(t, pixel, left)
-    if (t.b.stripes == 1 or not t.b.copied) and call.out.space[1] == c.out_size[2] * call.out.space[2] and \
-            (call.residual.data == NULL or
-             call.residual.space[1] == c.out_size[2] * call.residual.space[2]):
+    if (t.b.stripes == 1 or not t.b.copied) and rows_touch(&call.out, c.out_size[2]) \
+            and rows_touch(&call.residual, c.out_size[2]):
         run += (c.out_size[1] - 1 - pixel.row) * c.out_size[2]
     return min(run, left)
 

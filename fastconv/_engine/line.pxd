@@ -8,6 +8,11 @@ cdef inline bint is_line(const fc_view *view, int axis, index size) noexcept nog
     return view.space[axis] == size * view.space[2]
 
 
+cdef inline bint rows_touch(const fc_view *view, index columns) noexcept nogil:
+    """Whether rows of so many pixels follow each other without a gap, in an array if there is one."""
+    return view.data == NULL or is_line(view, 1, columns)
+
+
 cdef inline bint is_lone(const fc_conv *c, int axis) noexcept nogil:
     """Whether an output sees, along this axis, the input at its own place alone."""
     return c.kernel[axis] == c.stride[axis] == 1 and c.pad[axis] == 0 \
