@@ -219,7 +219,7 @@ cdef void plan_blocks(Blocking *b, bint packed) noexcept:
     cdef index best, best_tasks = enough, tasks, step
     best = most = roomiest
     while True:
-        for tasks in (fewest, enough):
+        for tasks in range(fewest, enough + 1, max(1, enough - fewest)):    # both, or the one
             plan_pixels(b, most, tasks)
             cost = makespan(b)
             if task_count(b) >= tasks and (least < 0 or cost < least):

@@ -7,7 +7,8 @@ each other in memory are one long row (line.pxd):
     x --strip of a row--> tile, channels after channels --> out
 
 Vectors of x are read where they lie and results stored where they belong: nothing is copied or
-transposed, except where all planes would fall into the same sets of the cache. A sum is made of
+transposed, except where planes would fall into the same sets of the cache or lie on too many pages:
+there a strip is copied, a part at a time. A sum is made of
 chains of 512 multiply-adds in the order of the channels, added in order, as in implicit GEMM: both
 give the same bits. Of a long strip a chain is made in parts, each of which goes on from the sums
 that the one before left. Weights are packed for layers, which read them often; a single call reads
