@@ -361,6 +361,7 @@ cdef void multiply_shortened(const Task *t, const fc_gemm_args *g, index tap) no
         return
     tile.a += (begin - tap) * g.a_step
     tile.b += (begin - tap) * g.depth * g.c_row
+    tile.next = 0
     t.b.kernels.gemm.tile(&tile)
 
 

@@ -144,7 +144,7 @@ cdef void multiply(const Spread *b, const char **table, const char *panel, index
                    index channels, index pixel, int vectors, char *planes) noexcept nogil:
     """Add what a panel gives, for each row of taps, to all channels."""
     cdef const fc_conv *c = &b.conv
-    cdef index row, channel
+    cdef index row
     cdef fc_gemm_args g
     g.vectors = vectors
     g.accumulate = 1
@@ -158,14 +158,9 @@ cdef void multiply(const Spread *b, const char **table, const char *panel, index
     g.ahead_lines = 0
     g.first = 0
     for row in range(c.kernel[1]):
-        channel = 0
-        while channel < b.group_in:
-            g.rows = <int> min(<index> b.kernels.gemm.tile_rows[vectors], b.group_in - channel)
-            g.a = table + row * c.kernel[2] * b.group_in + channel
-            g.c = planes + channel * b.plane_pitch \
-                + (row * c.dilation[1] * b.line + pixel) * b.element
-            b.kernels.gemm.tile(&g)
-            channel += g.rows
+        g.a = table + row * c.kernel[2] * b.group_in
+        g.c = planes + (row * c.dilation[1] * b.line + pixel) * b.element
+        b.kernels.gemm.tiles(&g, b.group_in)
 
 
 cdef void leave(const fc_gradient_call *call, const char *planes, char *dx) noexcept nogil:

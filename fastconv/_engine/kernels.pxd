@@ -57,6 +57,7 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t first
         const char *ahead
         ptrdiff_t ahead_lines
+        ptrdiff_t next
 
     ptrdiff_t fc_gemm_ahead_bytes(const fc_gemm_args *)
 

@@ -166,9 +166,10 @@ cdef void multiply(const fc_gradient_call *call, index count, char *workspace) n
     cdef const Overlap *b = <const Overlap *> call.blocking
     cdef const char **pointers = <const char **> (workspace + b.pointers_at)
     cdef const char *packed = call.shared
-    cdef index panel, first, pixel, width, rows
+    cdef index panel, first, width
     cdef fc_gemm_args g
     g.taps = 1
+    g.a = pointers
     g.a_step = 0
     g.c_row = b.columns * b.element
     g.ahead_lines = 0
@@ -177,21 +178,14 @@ cdef void multiply(const fc_gradient_call *call, index count, char *workspace) n
     for panel in range(b.panels):
         width = panel_width(b, panel)
         g.vectors = <int> (width // b.kernels.gemm.lanes)
-        rows = b.kernels.gemm.tile_rows[g.vectors]
+        g.c = workspace + b.products_at + panel * b.panel * b.element
         first = 0
         while first < b.conv.out_channels:
             g.depth = min(CHAIN, b.conv.out_channels - first)
             g.offset = first * b.element
             g.accumulate = first > 0
             g.b = packed
-            pixel = 0
-            while pixel < count:
-                g.rows = <int> min(rows, count - pixel)
-                g.a = pointers + pixel
-                g.c = workspace + b.products_at \
-                    + (pixel * b.columns + panel * b.panel) * b.element
-                b.kernels.gemm.tile(&g)
-                pixel += rows
+            b.kernels.gemm.tiles(&g, count)
             packed += g.depth * width * b.element
             first += g.depth
 

@@ -119,11 +119,11 @@ cdef int product_task(void *context, index task, int thread) noexcept nogil:
     cdef index last_row = min(first_row + b.task_rows, b.rows)
     cdef char *panel = b.scratch + thread * b.workspace
     cdef char *sums = panel + b.sums_at
-    cdef index width = round_up(c.count, b.kernels.gemm.lanes), tile, first = 0, row
+    cdef index width = round_up(c.count, b.kernels.gemm.lanes), first = 0, row
     cdef fc_gemm_args g
     g.vectors = <int> (width // b.kernels.gemm.lanes)
-    tile = b.kernels.gemm.tile_rows[g.vectors]
     g.taps = 1
+    g.a = b.table + first_row
     g.a_step = 0
     g.b = panel
     g.finish = NULL
@@ -133,18 +133,13 @@ cdef int product_task(void *context, index task, int thread) noexcept nogil:
     if not c.apart:
         g.c_row = b.pixels * b.element
         sums = b.out + ((c.image * b.rows + first_row) * b.pixels + c.pixel) * b.element
+    g.c = sums
     while first < b.depth:
         g.depth = min(CHAIN, b.depth - first)
         g.offset = first * b.element
         g.accumulate = first > 0
         pack_panel(b, &c, first, g.depth, width, panel)
-        row = first_row
-        while row < last_row:
-            g.rows = <int> min(tile, last_row - row)
-            g.a = b.table + row
-            g.c = sums + (row - first_row) * g.c_row
-            b.kernels.gemm.tile(&g)
-            row += tile
+        b.kernels.gemm.tiles(&g, last_row - first_row)
         first += g.depth
     if c.apart:
         for row in range(first_row, last_row):

@@ -182,6 +182,7 @@ cdef void multiply(const Task *t, index panel, bint first) noexcept nogil:
     g.offset = 0
     g.c_row = sums_row(b, panel)
     g.ahead_lines = 0
+    g.next = 0
     g.finish = NULL
     g.first = 0
     g.accumulate = not first

@@ -110,6 +110,7 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
     cdef index point
     cdef fc_gemm_args g
     g.a_step = TABLE_ROWS
+    g.next = 0
     g.c_row = b.m_row
     g.vectors = <int> (panel_width(b, panel) // b.kernels.gemm.lanes)
     for point in range(b.points):

@@ -97,6 +97,7 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
     /* 11 rows and more leave no register for it, nor for a bound of k but zero, nor for k itself in
      * rounds of two steps. */
     const ptrdiff_t ahead_lines = rows <= 10 ? g->ahead_lines : 0;
+    const ptrdiff_t next = rows <= 10 ? g->next : 0;
     const ptrdiff_t offset = g->offset, depth = g->depth;
     for (ptrdiff_t tap = 0; tap < g->taps; tap++, pixel += g->a_step) {
         const real *a[MAX_ROWS];
@@ -105,6 +106,10 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
         do {
             for (ptrdiff_t line = 0; line < ahead_lines; line++, ahead += FC_CACHE_LINE)
                 __builtin_prefetch(ahead, 0, 2);
+            if (next) {
+                FC_UNROLL for (int i = 0; i < rows; i++)
+                    __builtin_prefetch((const real *)(pixel[next + i] + offset) + depth + k, 0, 2);
+            }
             const ptrdiff_t end = rows <= 10 && k < -FC_AHEAD_STEPS ? k + FC_AHEAD_STEPS : 0;
             if (rows <= 10) {
                 FC_TWO_STEPS for (; k < end; k++, b += vectors * FC_LANES)
@@ -149,6 +154,7 @@ static void tiles_of(const fc_gemm_args *all, ptrdiff_t pixels) {
     const ptrdiff_t ahead = fc_gemm_ahead_bytes(&g);
     for (g.rows = tile_rows[g.vectors]; pixels > 0; pixels -= g.rows) {
         if (pixels < g.rows) g.rows = (int)pixels;
+        g.next = pixels >= 2 * g.rows ? g.rows : 0;
         tile(&g);
         g.a += g.rows;
         g.c += g.rows * g.c_row;

@@ -60,7 +60,8 @@ enum { FC_CACHE_LINE = 64, FC_AHEAD_STEPS = 16 };
  * taps * depth fused multiply-adds per element, added to c where accumulate is set. With `finish`
  * the sums go on through its rows(), as pixels first and following, and c stays as it was. What the
  * caller will read soon is brought near meanwhile: from `ahead` on, so many lines for every
- * FC_AHEAD_STEPS steps of a tap, those that are left over included. */
+ * FC_AHEAD_STEPS steps of a tap, those that are left over included; and the rows that lie `next`
+ * pointers on in a. tiles() sets rows and next itself. */
 typedef struct {
     int rows, vectors, accumulate;
     ptrdiff_t taps, depth;
@@ -73,6 +74,7 @@ typedef struct {
     ptrdiff_t first;
     const char *ahead;
     ptrdiff_t ahead_lines; /* of FC_CACHE_LINE bytes, 0 where nothing is known */
+    ptrdiff_t next;        /* 0 where no rows follow */
 } fc_gemm_args;
 
 /* What a tile of these arguments brings near. */
