@@ -34,6 +34,7 @@ cdef extern from "kernels.h" nogil:
         int begun
         int broken_off
         char *part
+        ptrdiff_t next
         int finish
         ptrdiff_t rows
         ptrdiff_t columns

@@ -22,8 +22,13 @@ cdef extern from *:
               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))) return 1;
         return 2;
     }
+    static int fc_machine_is_intel(void) {
+        __builtin_cpu_init();
+        return __builtin_cpu_is("intel") != 0;
+    }
     #else
     static int fc_machine_level(void) { return 0; }
+    static int fc_machine_is_intel(void) { return 0; }
     #endif
 
     #if defined(__x86_64__) && defined(__linux__)
@@ -52,6 +57,7 @@ cdef extern from *:
     #endif
     """
     int fc_machine_level() nogil
+    int fc_machine_is_intel() nogil
     int fc_system_has_tiles() nogil
     int fc_permit_tiles() nogil
     const char *FC_COMPILER
@@ -96,6 +102,11 @@ def available_isas():
 cdef object chosen = requested_level()
 with_tiles = chosen == "amx"
 level = machine_level if with_tiles else LEVELS.index(chosen)
+
+
+cdef bint machine_is_intel() noexcept nogil:
+    """For the few choices in which makers differ."""
+    return fc_machine_is_intel()
 
 
 cdef const fc_kernels *kernels(int type) noexcept nogil:

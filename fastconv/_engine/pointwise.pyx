@@ -19,22 +19,25 @@ from . cimport threads
 from .arithmetic cimport ceil_div, clamp, index, round_up
 from .direct cimport conv_work, epilogue_of, pack_tiles, tile_count, tile_start
 from .direct_kernels cimport FC_PLANES_CHANNELS, fc_direct_kernels, fc_planes_args, fc_split_args
-from .dispatch cimport kernels
+from .dispatch cimport kernels, machine_is_intel
+from .kernels cimport FC_CACHE_LINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 
 cdef index CHAIN = 512
 # Sums of the chains before, of one thread's channels.
 cdef index SUMS_BYTES = 128 << 10
 # Planes this far apart, or a multiple of it, share the sets of a first-level cache, and many planes
-# this far apart lie on more pages than the processor has at hand: a strip of them is copied first
-# where at least so many output channels read the copy. Then so many tasks for a thread are enough.
+# this far apart lie on more pages than Intel's processors have at hand: a strip of them is copied
+# first where at least so many output channels read the copy. Then so many tasks for a thread are
+# enough.
 cdef index SAME_SETS = 4096
 cdef index FAR_APART = 2048
 cdef index MANY_PLANES = 64
 cdef index WORTH_A_COPY = 64
 cdef index COPYING_TASKS = 8
-# A strip of more than so many bytes is read in parts, which a first-level cache keeps while all output
-# channels take them. The sums that a part leaves must fit beside them in the second level.
+# A strip of more than so many bytes is read in parts on Intel's, whose second-level cache delivers
+# less: a first-level cache keeps a part while all output channels take it. The sums that it leaves
+# must fit beside it in the second level.
 cdef index WHOLE_BYTES = 64 << 10
 cdef index PART_BYTES = 16 << 10
 cdef index LEFT_BYTES = 512 << 10
@@ -93,13 +96,14 @@ cdef Prepared plan_pointwise(const fc_conv *conv, const fc_view *x, const fc_vie
     b.group_out = conv.out_channels // conv.groups
     b.tiles = tile_count(b.group_out)
     b.copied = b.group_out >= WORTH_A_COPY and (x.channel % SAME_SETS == 0 or (
-        x.channel >= FAR_APART and b.group_in >= MANY_PLANES))
+        machine_is_intel() and x.channel >= FAR_APART and b.group_in >= MANY_PLANES))
     plan_items(b)
     # behind a strip the vector that its copy may write too much
     b.copy_pitch = b.sum_pitch + b.kernels.lanes * b.element
     b.part = min(CHAIN, PART_BYTES // b.sum_pitch)
     sums = b.tiles_per_item * FC_PLANES_CHANNELS * b.sum_pitch
-    if b.tiles_per_item == 1 or b.group_in * b.sum_pitch <= WHOLE_BYTES or sums > LEFT_BYTES:
+    if not machine_is_intel() or b.tiles_per_item == 1 or sums > LEFT_BYTES \
+            or b.group_in * b.sum_pitch <= WHOLE_BYTES:
         b.part = CHAIN
     if b.copied:
         b.parts_at = round_up(min(b.group_in, b.part) * b.copy_pitch, 64)
@@ -171,6 +175,12 @@ cdef void copy_strip(const Strip *t, fc_planes_args *p, const char *x) noexcept 
     p.x_plane = t.b.copy_pitch
 
 
+cdef inline index next_line(const Strip *t, index tile) noexcept nogil:
+    """Which line of the next strip a tile brings near: one each, until there are no more."""
+    cdef index strip = t.pixels * t.b.element, line = tile * FC_CACHE_LINE
+    return strip + line if line < strip and not t.b.copied else 0
+
+
 cdef void add_planes(const Strip *t, fc_planes_args *p, index first) noexcept nogil:
     """Input channels from `first` on, of a chain of every output element of the strip."""
     cdef const Pointwise *b = t.b
@@ -189,6 +199,7 @@ cdef void add_planes(const Strip *t, fc_planes_args *p, index first) noexcept no
             p.w_plane, p.w_channel = b.element, b.group_in * b.element
         at = (start - tile_start(t.first_tile, b.group_out)) * b.sum_pitch
         p.part = t.workspace + b.parts_at + at
+        p.next = next_line(t, tile - t.first_tile)
         p.sums = t.workspace + b.sums_at + at
         p.epilogue = epilogue_of(&b.conv, t.call.bias, channel * b.element)
         p.out = address(t, out, channel)

@@ -62,9 +62,10 @@ typedef struct {
     ptrdiff_t out_channel, out_row, out_pixel;
     const char *residual; /* NULL without residual */
     ptrdiff_t residual_channel, residual_row, residual_pixel;
-    /* pointwise() only */
+    /* pointwise() only. What lies `next` bytes further on in each plane is brought near meanwhile. */
     int begun, broken_off;
     char *part;
+    ptrdiff_t next;
     /* in_place() only */
     ptrdiff_t top, left, x_rows, x_columns;
 } fc_planes_args;

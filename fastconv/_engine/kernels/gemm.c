@@ -108,7 +108,7 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
                 __builtin_prefetch(ahead, 0, 2);
             if (next) {
                 FC_UNROLL for (int i = 0; i < rows; i++)
-                    __builtin_prefetch((const real *)(pixel[next + i] + offset) + depth + k, 0, 2);
+                    __builtin_prefetch((const real *)(pixel[next + i] + offset) + depth + k, 0, 3);
             }
             const ptrdiff_t end = rows <= 10 && k < -FC_AHEAD_STEPS ? k + FC_AHEAD_STEPS : 0;
             if (rows <= 10) {

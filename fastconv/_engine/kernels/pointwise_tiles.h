@@ -26,15 +26,16 @@ FC_INLINE void pointwise_tile(const int channels, const int vectors, const int m
     }
     const char *x = p->x;
     const char *w = p->w;
-    const ptrdiff_t next = p->w_channel;
+    const ptrdiff_t w_channel = p->w_channel, next = p->next;
     FC_TWO_STEPS for (ptrdiff_t plane = p->planes; plane > 0; plane--) {
         vec value[PLANES_VECTORS];
+        __builtin_prefetch(x + next, 0, 3);
         FC_UNROLL for (int v = 0; v < vectors; v++) {
             const real *from = (const real *)x + v * FC_LANES;
             value[v] = masked && v == vectors - 1 ? load_masked(from, mask) : load(from);
         }
         FC_UNROLL for (int k = 0; k < channels; k++) {
-            vec weight = splat(*(const real *)(w + k * next));
+            vec weight = splat(*(const real *)(w + k * w_channel));
             FC_IN_REGISTER(weight);
             FC_UNROLL for (int v = 0; v < vectors; v++) sum[k][0][v] += value[v] * weight;
         }
