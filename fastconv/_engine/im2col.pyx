@@ -127,8 +127,17 @@ cdef index strip_bytes(const Blocking *b) noexcept nogil:
     return max(1, b.conv.kernel[0]) * strip_rows(b) * strip_columns(b) * b.pixel_pitch
 
 
+cdef index as_many_for_each(index blocks, index rows) noexcept:
+    """A few blocks more, where that gives every thread the same number of them."""
+    cdef index even = round_up(blocks, threads.maximum())
+    return even if even <= min(rows, blocks + blocks // 4) else blocks
+
+
 cdef void plan_copied(Blocking *b, index most) noexcept:
-    """Blocks of whole output rows of a stripe, as many as the strip's share of L2 allows."""
+    """Blocks of whole output rows of a stripe, as many as the strip's share of L2 allows.
+
+    Some have a row more than others.
+    """
     cdef const fc_conv *c = &b.conv
     cdef index columns = c.out_size[2], rows, unit = 8
     cdef index widest = MERGED_STRIPE_COLUMNS if b.merged else STRIPE_COLUMNS
@@ -150,9 +159,8 @@ cdef void plan_copied(Blocking *b, index most) noexcept:
     while rows > 1 and strip_bytes(b) > STRIP_BYTES:
         rows -= 1
         b.pixels = rows * b.stripe
-    b.blocks = ceil_div(c.out_size[1], rows)
+    b.blocks = as_many_for_each(ceil_div(c.out_size[1], rows), c.out_size[1])
     b.pixels = ceil_div(c.out_size[1], b.blocks) * b.stripe
-    b.blocks = ceil_div(c.out_size[1], b.pixels // b.stripe)
     b.row_pitch = strip_columns(b) * b.pixel_pitch
     b.slice_pitch = strip_rows(b) * b.row_pitch
 
@@ -179,9 +187,20 @@ cdef void split_panels(Blocking *b, index wanted) noexcept:
     b.panel_tasks = ceil_div(b.panels, b.panels_per_task)
 
 
+cdef double tiled_pixels(const Blocking *b) noexcept:
+    """A block's pixels, the mean of all, with those that its last register tile leaves idle."""
+    cdef index tile = tile_pixels(b), rows, longer
+    if not b.copied:
+        return round_up(b.pixels, tile)
+    rows = b.conv.out_size[1] // b.blocks
+    longer = b.conv.out_size[1] % b.blocks
+    return (longer * round_up((rows + 1) * b.stripe, tile)
+            + (b.blocks - longer) * round_up(rows * b.stripe, tile)) / <double> b.blocks
+
+
 cdef double makespan(const Blocking *b) noexcept:
     """Multiply-adds of the thread with most to do, and what its tasks cost besides."""
-    cdef double products = <double> round_up(b.pixels, tile_pixels(b)) * min(
+    cdef double products = tiled_pixels(b) * min(
         b.panels_per_task * b.panel, round_up(b.group_out, b.kernels.gemm.lanes))
     cdef double gathered = strip_bytes(b) / <double> b.element if b.copied else 0
     return ceil_div(task_count(b), threads.maximum()) \

@@ -22,14 +22,15 @@ cdef void locate_block(Task *t, index block) noexcept nogil:
     """Which pixels the task's block holds."""
     cdef const Blocking *b = t.b
     cdef const fc_conv *c = &b.conv
-    cdef index rows = b.pixels // b.stripe
+    cdef index row
     if b.copied:
         t.stripe_at = (t.unit % b.stripes) * b.stripe
         t.stripe_width = min(b.stripe, c.out_size[2] - t.stripe_at)
         t.depth = (t.unit // b.stripes) % c.out_size[0]
         t.image = (t.unit // b.stripes) // c.out_size[0]
-        t.first = block * rows * t.stripe_width
-        t.count = min(rows, c.out_size[1] - block * rows) * t.stripe_width
+        row = block * c.out_size[1] // b.blocks
+        t.first = row * t.stripe_width
+        t.count = ((block + 1) * c.out_size[1] // b.blocks - row) * t.stripe_width
         return
     t.stripe_at = 0
     t.stripe_width = c.out_size[2]
