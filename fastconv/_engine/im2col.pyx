@@ -29,6 +29,7 @@ from .im2col_block cimport point_into_strip
 from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
+from .panels cimport panel_count
 from .result cimport expects
 
 # A sum is built from chains of at most this many multiply-adds; one longer chain loses a digit.
@@ -105,9 +106,8 @@ cdef double padded_share(const fc_conv *c) noexcept:
 
 
 cdef index tile_pixels(const Blocking *b) noexcept:
-    """Pixels of the register tiles that the first panel takes."""
-    cdef index lanes = b.kernels.gemm.lanes
-    return b.kernels.gemm.tile_rows[min(b.panel, round_up(max(1, b.group_out), lanes)) // lanes]
+    """Pixels of the register tiles that the widest panel takes."""
+    return b.kernels.gemm.tile_rows[b.panel // b.kernels.gemm.lanes]
 
 
 cdef index strip_rows(const Blocking *b) noexcept nogil:
@@ -200,8 +200,8 @@ cdef double tiled_pixels(const Blocking *b) noexcept:
 
 cdef double makespan(const Blocking *b) noexcept:
     """Multiply-adds of the thread with most to do, and what its tasks cost besides."""
-    cdef double products = tiled_pixels(b) * min(
-        b.panels_per_task * b.panel, round_up(b.group_out, b.kernels.gemm.lanes))
+    cdef double products = tiled_pixels(b) * b.kernels.gemm.lanes \
+        * ceil_div(b.panels_per_task * b.vectors, b.panels)
     cdef double gathered = strip_bytes(b) / <double> b.element if b.copied else 0
     return ceil_div(task_count(b), threads.maximum()) \
         * (products * b.taps * b.depth + GATHERED * gathered + TASK_PRODUCTS)
@@ -293,8 +293,9 @@ cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *
         (residual.data == NULL or residual.channel == b.element)
     b.fused = b.rows_out and conv.activation <= FC_ACT_LAST_INLINE
     b.expects = not b.rows_out and expects(conv, out, FAR_PLANE)
-    b.panel = b.kernels.gemm.tile_rows[0] * b.kernels.gemm.lanes
-    b.panels = ceil_div(b.group_out, b.panel)
+    b.vectors = max(1, ceil_div(b.group_out, b.kernels.gemm.lanes))
+    b.panels = panel_count(b.vectors, b.kernels.gemm.tile_rows)
+    b.panel = ceil_div(b.vectors, b.panels) * b.kernels.gemm.lanes
     plan_reduction(b)
     b.skips = padded_share(&b.conv) > WORTH_SKIPPING
     b.fused = b.fused and b.taps * b.depth > 0

@@ -1,8 +1,9 @@
 # A block of pixels from input to result: what im2col.pyx plans and im2col_block.pyx does.
 
-from .arithmetic cimport index, round_up
+from .arithmetic cimport index
 from .kernels cimport fc_kernels
 from .op cimport fc_call, fc_conv
+from .panels cimport first_vector
 
 
 cdef struct Blocking:
@@ -18,7 +19,8 @@ cdef struct Blocking:
     index taps, depth       # the reduction as the tile sees it: taps runs of depth elements
     index taps_per_pass, depth_per_pass
     bint skips              # taps that meet padding in all pixels of a tile are left out
-    index panel, panels     # channels of a full panel; panels per group
+    index vectors, panels   # of a group's output channels
+    index panel             # channels of the widest panel
     index panels_per_task, panel_tasks
     index stripe, stripes   # output columns of a stripe
     index units, blocks, pixels   # each unit is cut into blocks of at most `pixels` pixels
@@ -49,17 +51,26 @@ cdef struct Task:
     index image, depth, stripe_at, stripe_width   # copied units are one stripe of one slice
 
 
+cdef inline index panel_start(const Blocking *b, index panel) noexcept nogil:
+    """First output channel of a panel; of the one past the last, the channels rounded up."""
+    return first_vector(b.vectors, b.panels, panel) * b.kernels.gemm.lanes
+
+
 cdef inline index panel_width(const Blocking *b, index panel) noexcept nogil:
     """Elements per packed row of a panel: its channels, rounded up to whole vectors."""
-    return min(b.panel, round_up(b.group_out - panel * b.panel, b.kernels.gemm.lanes))
+    return panel_start(b, panel + 1) - panel_start(b, panel)
+
+
+cdef inline index panel_channels(const Blocking *b, index panel) noexcept nogil:
+    return min(panel_width(b, panel), b.group_out - panel_start(b, panel))
 
 
 cdef inline index packed_group_bytes(const Blocking *b) noexcept nogil:
-    return round_up(b.group_out, b.kernels.gemm.lanes) * b.taps * b.depth * b.element
+    return panel_start(b, b.panels) * b.taps * b.depth * b.element
 
 
 cdef inline index packed_panel_at(const Blocking *b, index group, index panel) noexcept nogil:
-    return group * packed_group_bytes(b) + panel * b.panel * b.taps * b.depth * b.element
+    return group * packed_group_bytes(b) + panel_start(b, panel) * b.taps * b.depth * b.element
 
 
 cdef inline index finite_flag_at(const Blocking *b, index group, index panel) noexcept nogil:

@@ -299,8 +299,8 @@ cdef bint pack_panel(const Blocking *b, const char *weight, index group, index p
     args.taps = b.conv.kernel[0] * b.conv.kernel[1] * b.conv.kernel[2]
     args.depth = b.group_in
     args.row = args.taps * args.depth * b.element
-    args.weight = weight + (group * b.group_out + panel * b.panel) * args.row
-    args.channels = min(b.panel, b.group_out - panel * b.panel)
+    args.weight = weight + (group * b.group_out + panel_start(b, panel)) * args.row
+    args.channels = panel_channels(b, panel)
     args.width = panel_width(b, panel)
     args.dst = dst
     return b.kernels.gemm.pack(&args)
@@ -321,10 +321,10 @@ cdef void find_weights(Task *t, index panel) noexcept nogil:
 cdef fc_finish_args finish_of(const Task *t, index panel) noexcept nogil:
     """What happens to a panel's sums, as far as it does not depend on the pixels."""
     cdef const Blocking *b = t.b
-    cdef index channel = t.group * b.group_out + panel * b.panel
+    cdef index channel = t.group * b.group_out + panel_start(b, panel)
     cdef fc_finish_args f
     f.sum_row = panel_width(b, panel) * b.element
-    f.channels = min(b.panel, b.group_out - panel * b.panel)
+    f.channels = panel_channels(b, panel)
     f.epilogue.bias = t.call.bias + channel * b.element if t.call.bias != NULL else NULL
     f.epilogue.activation = b.conv.activation
     f.epilogue.alpha = b.conv.alpha

@@ -30,10 +30,11 @@ from .dispatch cimport kernels
 from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
+from .panels cimport panel_count
 from .result cimport expects
 from .winograd_block cimport TABLE_BYTES, Blocking, Task, odd_lines, packed_group_bytes
-from .winograd_block cimport packed_panel_at, point_bytes, strip_of
-from .winograd_block cimport transform_input, transform_output
+from .winograd_block cimport packed_panel_at, strip_of, transform_input, transform_output
+from .winograd_block cimport width_bytes
 from .winograd_kernels cimport FC_WINOGRAD_FORMS
 from .winograd_products cimport find_weights, multiply, pack_panel, point_into_v
 
@@ -98,7 +99,7 @@ cdef void plan_channels(Blocking *b) noexcept:
     if b.group_in <= ONE_BLOCK_CHANNELS:
         b.block = round_up(b.group_in, lanes)
     b.vectors = ceil_div(b.group_out, lanes)
-    b.panels = ceil_div(b.vectors, b.kernels.gemm.tile_rows[0])
+    b.panels = panel_count(b.vectors, b.kernels.gemm.tile_rows)
     b.m_row = ceil_div(b.vectors, b.panels) * lanes * b.element
     b.strip = max(STRIP_CHANNELS, lanes)
 
@@ -112,7 +113,7 @@ cdef void plan_rows(Blocking *b, index rows) noexcept:
 
 cdef index panel_bytes(const Blocking *b) noexcept:
     """Packed weights of a panel at most."""
-    return b.points * point_bytes(b, 0)
+    return b.points * width_bytes(b, ceil_div(b.vectors, b.panels))
 
 
 cdef void plan_block(Blocking *b) noexcept:
@@ -206,7 +207,7 @@ cdef struct RunContext:
 
 cdef inline double block_cost(const Blocking *b, index tiles, index panels) noexcept nogil:
     """Vector multiply-adds, and the like, of a block of tiles and some panels."""
-    cdef double vectors = <double> b.vectors * panels / b.panels * (tiles + STREAM_TILES)
+    cdef double vectors = ceil_div(b.vectors * panels, b.panels) * (tiles + STREAM_TILES)
     cdef double transforms = INPUT_TRANSFORM * tiles / b.kernels.gemm.lanes
     return b.points * b.group_in * (vectors + transforms)
 

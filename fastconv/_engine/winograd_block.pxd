@@ -1,9 +1,10 @@
 # A block of tiles from input to result: what winograd.pyx plans, winograd_block.pyx transforms and
 # winograd_products.pyx multiplies.
 
-from .arithmetic cimport ceil_div, index, round_up
+from .arithmetic cimport ceil_div, index
 from .kernels cimport fc_kernels
 from .op cimport fc_call, fc_conv
+from .panels cimport first_vector
 
 cdef enum:
     CHAIN = 512             # a sum is built from chains of at most this many multiply-adds
@@ -55,14 +56,12 @@ cdef struct Task:
     const char *u           # weights of the panel at hand
 
 
-# A group's output channels, as `vectors` vectors, are dealt out evenly to the panels, the first
-# ones being the wider. A block makes panel after panel of M: as wide as the widest register tile, so
-# that M is small, and V, of which every point is one run, streams by.
+# A block makes panel after panel of M: as wide as the widest register tile, so that M is small, and
+# V, of which every point is one run, streams by.
 
 cdef inline index panel_start(const Blocking *b, index panel) noexcept nogil:
     """First output channel of a panel; of the one past the last, the channels rounded up."""
-    return (b.vectors // b.panels * panel + min(panel, b.vectors % b.panels)) \
-        * b.kernels.gemm.lanes
+    return first_vector(b.vectors, b.panels, panel) * b.kernels.gemm.lanes
 
 
 cdef inline index panel_width(const Blocking *b, index panel) noexcept nogil:
@@ -75,15 +74,21 @@ cdef inline index odd_lines(index bytes) noexcept nogil:
     return (ceil_div(bytes, 64) | 1) * 64
 
 
+cdef inline index width_bytes(const Blocking *b, index vectors) noexcept nogil:
+    """Bytes between the points of a panel of so many vectors of U."""
+    return odd_lines(b.group_in * vectors * b.kernels.gemm.lanes * b.element)
+
+
 cdef inline index point_bytes(const Blocking *b, index panel) noexcept nogil:
     """Bytes between the points of a panel of U."""
-    return odd_lines(b.group_in * panel_width(b, panel) * b.element)
+    return width_bytes(b, panel_width(b, panel) // b.kernels.gemm.lanes)
 
 
 cdef inline index packed_panel_at(const Blocking *b, index panel) noexcept nogil:
     """Where a group's panel begins; the one past the last: where the group ends."""
-    cdef index wide = min(panel, b.vectors % b.panels)
-    return b.points * (wide * point_bytes(b, 0) + (panel - wide) * point_bytes(b, b.panels - 1))
+    cdef index narrow = b.vectors // b.panels    # vectors; others have one more
+    cdef index wide = first_vector(b.vectors, b.panels, panel) - panel * narrow
+    return b.points * (wide * width_bytes(b, narrow + 1) + (panel - wide) * width_bytes(b, narrow))
 
 
 cdef inline index packed_group_bytes(const Blocking *b) noexcept nogil:
