@@ -9,8 +9,10 @@ import os
 import platform
 import time
 
-from .kernels cimport FC_MAX_VECTORS, fc_gemm_kernels, fc_kernels, fc_kernels_for
 from . cimport threads
+from .arithmetic cimport ceil_div
+from .kernels cimport FC_MAX_VECTORS, fc_gemm_kernels, fc_kernels, fc_kernels_for
+from .panels cimport panel_count
 
 cdef extern from *:
     """
@@ -157,6 +159,14 @@ def gemm_tiles(dtype="float32"):
         (gemm.tile_rows[vectors], vectors * gemm.lanes)
         for vectors in range(1, FC_MAX_VECTORS + 1) if gemm.tile_rows[vectors]
     ]
+
+
+def gemm_tile(dtype, ptrdiff_t group_out):
+    """The register tile of the widest panel of a group's output channels, as `Plan.tile` shows it."""
+    cdef const fc_gemm_kernels *gemm = kernels(type_code(dtype)).gemm
+    cdef ptrdiff_t vectors = max(1, ceil_div(group_out, gemm.lanes))
+    vectors = ceil_div(vectors, panel_count(vectors, gemm.tile_rows))
+    return f"{gemm.tile_rows[vectors]}x{vectors * gemm.lanes} (pixels x channels)"
 
 
 cdef int type_code(dtype) except -1:

@@ -331,8 +331,7 @@ def _tile(choice, geometry, dtype):
         return stationary_tile(dtype, math.prod(rows), run)
     if choice.form.endswith("bfloat16"):
         return f"32x32 (pixels x channels), {choice.form}"
-    rows, columns = dispatch.gemm_tiles(dtype)[-1]
-    return f"{rows}x{columns} (pixels x channels)"
+    return dispatch.gemm_tile(dtype, geometry.out_channels // geometry.groups)
 
 
 def _unused(geometry):

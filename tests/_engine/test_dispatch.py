@@ -21,6 +21,20 @@ def test_registers(dtype):
         assert registers * 3 // 8 <= rows * vectors + (vectors == 1) * 2 <= registers - vectors
 
 
+@pytest.mark.every_isa
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_widest_panel_of_some_channels(dtype):
+    """No wider than the channels; of three full panels' channels a vector less, where that pays."""
+    tiles, lanes = dispatch.gemm_tiles(dtype), dispatch.lanes(dtype)
+    names = [f"{rows}x{columns} (pixels x channels)" for rows, columns in tiles]
+    for vectors, name in enumerate(names, start=1):
+        assert dispatch.gemm_tile(dtype, vectors * lanes) == name
+        assert dispatch.gemm_tile(dtype, vectors * lanes - 1) == name
+    assert dispatch.gemm_tile(dtype, 8 * len(tiles) * lanes) == names[-1]
+    thirds = dispatch.gemm_tile(dtype, 3 * len(tiles) * lanes)
+    assert thirds == names[-2 if len(tiles) > 3 else -1]
+
+
 @pytest.mark.parametrize("dtype", ["float16", "int32", np.complex64, None])
 def test_types_without_kernels(dtype):
     with pytest.raises(ValueError, match="has no kernels; float32 and float64 have"):
