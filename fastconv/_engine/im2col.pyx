@@ -30,7 +30,7 @@ from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
 from .panels cimport panel_count
-from .result cimport expects
+from .result cimport expects, expects_rows
 
 # A sum is built from chains of at most this many multiply-adds; one longer chain loses a digit.
 cdef index CHAIN = 512
@@ -292,7 +292,7 @@ cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *
     b.rows_out = out.channel == b.element and \
         (residual.data == NULL or residual.channel == b.element)
     b.fused = b.rows_out and conv.activation <= FC_ACT_LAST_INLINE
-    b.expects = not b.rows_out and expects(conv, out, FAR_PLANE)
+    b.expects = expects_rows(conv) if b.rows_out else expects(conv, out, FAR_PLANE)
     b.vectors = max(1, ceil_div(b.group_out, b.kernels.gemm.lanes))
     b.panels = panel_count(b.vectors, b.kernels.gemm.tile_rows)
     b.panel = ceil_div(b.vectors, b.panels) * b.kernels.gemm.lanes
@@ -363,7 +363,7 @@ cdef int run_task(void *context, index task, int thread) noexcept nogil:
         point_at_result(&t)
     for panel in range(t.first_panel, t.last_panel):
         find_weights(&t, panel)
-        if b.expects:
+        if b.expects and not b.rows_out:
             expect(&t, panel)
         multiply(&t, panel)
         if not b.fused:

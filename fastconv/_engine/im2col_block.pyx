@@ -333,6 +333,7 @@ cdef fc_finish_args finish_of(const Task *t, index panel) noexcept nogil:
     f.pixels = t.count
     f.row_offset = f.residual_row_offset = channel * b.element
     f.out_rows = <char **> (t.workspace + b.out_rows_at)
+    f.expects_rows = b.expects
     f.residual_rows = NULL
     if t.call.residual.data != NULL:
         f.residual_rows = <const char **> (t.workspace + b.residual_rows_at)

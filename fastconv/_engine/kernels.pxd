@@ -28,6 +28,7 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t channels
         fc_epilogue epilogue
         char *const *out_rows
+        int expects_rows
         const char *const *residual_rows
         ptrdiff_t row_offset
         ptrdiff_t residual_row_offset

@@ -11,7 +11,8 @@
 #include "simd.h"
 #include "transposed.h"
 
-#define UPTO_4(X, v) X(1, v) X(2, v) X(3, v) X(4, v)
+#define UPTO_3(X, v) X(1, v) X(2, v) X(3, v)
+#define UPTO_4(X, v) UPTO_3(X, v) X(4, v)
 #define UPTO_6(X, v) UPTO_4(X, v) X(5, v) X(6, v)
 #define UPTO_8(X, v) UPTO_6(X, v) X(7, v) X(8, v)
 #define UPTO_10(X, v) UPTO_8(X, v) X(9, v) X(10, v)
@@ -27,12 +28,15 @@ enum { WIDEST = 2 };
 #define TILES(X) UPTO_8(X, 1) UPTO_6(X, 2)
 #define TILE_ROWS {WIDEST, 8, 6, 0, 0}
 #else
-enum { WIDEST = 3 };
-#define TILES(X) UPTO_6(X, 1) UPTO_4(X, 2) UPTO_4(X, 3)
-#define TILE_ROWS {WIDEST, 6, 4, 4, 0}
+/* Without broadcasts from memory each row costs a shuffle, which the units of multiplications and
+ * additions make: so few rows. */
+enum { WIDEST = 4 };
+#define TILES(X) UPTO_6(X, 1) UPTO_6(X, 2) UPTO_3(X, 3) UPTO_3(X, 4)
+#define TILE_ROWS {WIDEST, 6, 6, 3, 3}
 #endif
 
-enum { MAX_ROWS = 12 };
+/* A chain of up to so many steps is a brief one. */
+enum { MAX_ROWS = 12, BRIEF_STEPS = 32 };
 
 typedef vec tile_sums[MAX_ROWS][FC_MAX_VECTORS];
 
@@ -69,11 +73,19 @@ FC_INLINE void finish_sums(const int rows, const int vectors, const fc_gemm_args
                 sum[i][j] = clip_activation(sum[i][j], &numbers);
         }
     }
+    /* all addresses first: the stores might change them, for all that the compiler knows */
+    real *out[MAX_ROWS];
+    FC_UNROLL for (int i = 0; i < rows; i++)
+        out[i] = (real *)(f->out_rows[g->first + i] + f->row_offset);
     FC_UNROLL for (int i = 0; i < rows; i++) {
-        real *out = (real *)(f->out_rows[g->first + i] + f->row_offset);
-        FC_UNROLL for (int j = 0; j < vectors - 1; j++) store(out + j * FC_LANES, sum[i][j]);
-        store_upto(out + (vectors - 1) * FC_LANES, sum[i][vectors - 1], last);
+        FC_UNROLL for (int j = 0; j < vectors - 1; j++) store(out[i] + j * FC_LANES, sum[i][j]);
+        store_upto(out[i] + (vectors - 1) * FC_LANES, sum[i][vectors - 1], last);
     }
+}
+
+/* Sixteen registers hold no four weights besides 12 sums: then every row loads them anew. */
+FC_INLINE int keeps_weights(const int rows, const int vectors) {
+    return FC_VECTOR_BYTES > 16 || rows * vectors + vectors < 15;
 }
 
 FC_INLINE void add_step(const int rows, const int vectors, tile_sums sum, const real *const *a,
@@ -82,7 +94,57 @@ FC_INLINE void add_step(const int rows, const int vectors, tile_sums sum, const 
     FC_UNROLL for (int j = 0; j < vectors; j++) weight[j] = load(b + j * FC_LANES);
     FC_UNROLL for (int i = 0; i < rows; i++) {
         const vec value = splat(a[i][k]);
+        if (i > 0 && !keeps_weights(rows, vectors)) {
+            __asm__("" : "+r"(b));
+            FC_UNROLL for (int j = 0; j < vectors; j++) weight[j] = load(b + j * FC_LANES);
+        }
         FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] += value * weight[j];
+    }
+}
+
+/* Tiles of few rows have registers to spare for a chain without questions. 11 rows and more leave none
+ * for what is ahead, nor for a bound of k but zero, nor for k itself in rounds of two steps. */
+enum { FEW_ROWS = 6, MANY_ROWS = 11 };
+
+/* Steps from *k up to end; both places move on. */
+FC_INLINE void add_steps(const int rows, const int vectors, tile_sums sum, const real *const *a,
+                         ptrdiff_t *k, ptrdiff_t end, const real **b) {
+    if (rows < MANY_ROWS) {
+        FC_TWO_STEPS for (; *k < end; (*k)++, *b += vectors * FC_LANES)
+            add_step(rows, vectors, sum, a, *k, *b);
+    } else {
+        for (; *k < end; (*k)++, *b += vectors * FC_LANES)
+            add_step(rows, vectors, sum, a, *k, *b);
+    }
+}
+
+/* A chain, and every FC_AHEAD_STEPS steps, where `asks`, what the caller will read soon is asked for.
+ * `asks` is a constant: the questions whether to cost a short chain up to a fifth of its time. */
+FC_INLINE void add_chain(const int rows, const int vectors, const int asks, const fc_gemm_args *g,
+                         tile_sums sum) {
+    const real *b = (const real *)g->b;
+    const char *const *pixel = g->a;
+    const char *ahead = g->ahead;
+    const ptrdiff_t ahead_lines = g->ahead_lines, next = g->next;
+    const ptrdiff_t offset = g->offset, depth = g->depth;
+    for (ptrdiff_t tap = 0; tap < g->taps; tap++, pixel += g->a_step) {
+        const real *a[MAX_ROWS];
+        FC_UNROLL for (int i = 0; i < rows; i++) a[i] = (const real *)(pixel[i] + offset) + depth;
+        ptrdiff_t k = -depth;
+        if (!asks) {
+            add_steps(rows, vectors, sum, a, &k, 0, &b);
+            continue;
+        }
+        do {
+            for (ptrdiff_t line = 0; line < ahead_lines; line++, ahead += FC_CACHE_LINE)
+                __builtin_prefetch(ahead, 0, 2);
+            if (next) {
+                FC_UNROLL for (int i = 0; i < rows; i++)
+                    __builtin_prefetch((const real *)(pixel[next + i] + offset) + depth + k, 0, 3);
+            }
+            const ptrdiff_t end = k < -FC_AHEAD_STEPS ? k + FC_AHEAD_STEPS : 0;
+            add_steps(rows, vectors, sum, a, &k, end, &b);
+        } while (k < 0);
     }
 }
 
@@ -91,35 +153,9 @@ FC_INLINE void tile_body(const int rows, const int vectors, const fc_gemm_args *
     FC_UNROLL for (int i = 0; i < rows; i++) {
         FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = (vec){0};
     }
-    const real *b = (const real *)g->b;
-    const char *const *pixel = g->a;
-    const char *ahead = g->ahead;
-    /* 11 rows and more leave no register for it, nor for a bound of k but zero, nor for k itself in
-     * rounds of two steps. */
-    const ptrdiff_t ahead_lines = rows <= 10 ? g->ahead_lines : 0;
-    const ptrdiff_t next = rows <= 10 ? g->next : 0;
-    const ptrdiff_t offset = g->offset, depth = g->depth;
-    for (ptrdiff_t tap = 0; tap < g->taps; tap++, pixel += g->a_step) {
-        const real *a[MAX_ROWS];
-        FC_UNROLL for (int i = 0; i < rows; i++) a[i] = (const real *)(pixel[i] + offset) + depth;
-        ptrdiff_t k = -depth;
-        do {
-            for (ptrdiff_t line = 0; line < ahead_lines; line++, ahead += FC_CACHE_LINE)
-                __builtin_prefetch(ahead, 0, 2);
-            if (next) {
-                FC_UNROLL for (int i = 0; i < rows; i++)
-                    __builtin_prefetch((const real *)(pixel[next + i] + offset) + depth + k, 0, 3);
-            }
-            const ptrdiff_t end = rows <= 10 && k < -FC_AHEAD_STEPS ? k + FC_AHEAD_STEPS : 0;
-            if (rows <= 10) {
-                FC_TWO_STEPS for (; k < end; k++, b += vectors * FC_LANES)
-                    add_step(rows, vectors, sum, a, k, b);
-            } else {
-                for (; k < end; k++, b += vectors * FC_LANES)
-                    add_step(rows, vectors, sum, a, k, b);
-            }
-        } while (rows <= 10 && k < 0);
-    }
+    const int asks = g->ahead_lines || g->next;
+    if (rows < MANY_ROWS && (rows > FEW_ROWS || asks)) add_chain(rows, vectors, 1, g, sum);
+    else add_chain(rows, vectors, 0, g, sum);
     const ptrdiff_t c_row = g->c_row;
     if (g->accumulate) {
         FC_UNROLL for (int i = 0; i < rows; i++) {
@@ -149,12 +185,33 @@ static void tile(const fc_gemm_args *g) { tiles[g->vectors][g->rows](g); }
 
 static const int tile_rows[FC_MAX_VECTORS + 1] = TILE_ROWS;
 
+/* A short chain's tile is over before it has asked for much, and its stores may wait for their lines:
+ * both are asked for at once, of the tile that is `rows` further on. */
+static void bring_rows(const fc_gemm_args *g, ptrdiff_t rows) {
+    const ptrdiff_t bytes = g->depth * (ptrdiff_t)sizeof(real);
+    for (ptrdiff_t tap = 0; tap < g->taps; tap++) {
+        const char *const *pixel = g->a + tap * g->a_step + rows;
+        for (int i = 0; i < g->rows; i++)
+            for (ptrdiff_t at = 0; at < bytes; at += FC_CACHE_LINE)
+                __builtin_prefetch(pixel[i] + g->offset + at, 0, 3);
+    }
+    if (!g->finish || !g->finish->expects_rows) return;
+    for (int i = 0; i < g->rows; i++) {
+        const char *out = g->finish->out_rows[g->first + rows + i] + g->finish->row_offset;
+        for (int j = 0; j < g->vectors; j++) __builtin_prefetch(out + j * FC_VECTOR_BYTES, 1, 3);
+    }
+}
+
 static void tiles_of(const fc_gemm_args *all, ptrdiff_t pixels) {
     fc_gemm_args g = *all;
+    const int brief = g.taps * g.depth <= BRIEF_STEPS;
+    if (brief) g.ahead_lines = 0;
     const ptrdiff_t ahead = fc_gemm_ahead_bytes(&g);
     for (g.rows = tile_rows[g.vectors]; pixels > 0; pixels -= g.rows) {
         if (pixels < g.rows) g.rows = (int)pixels;
-        g.next = pixels >= 2 * g.rows ? g.rows : 0;
+        const int next = pixels >= 2 * g.rows ? g.rows : 0;
+        g.next = brief ? 0 : next;
+        if (brief && next) bring_rows(&g, next);
         tile(&g);
         g.a += g.rows;
         g.c += g.rows * g.c_row;
@@ -233,14 +290,15 @@ static int pack(const fc_pack_args *p) {
 
 /* What the level's registers can do at most: independent multiply-adds, no memory. */
 static double peak(ptrdiff_t rounds) {
-    enum { CHAINS = FC_VECTOR_BYTES == 16 ? 12 : 14 };
+    enum { CHAINS = FC_VECTOR_BYTES == 16 ? 10 : 14 }; /* of 16 registers some for products */
     vec sum[CHAINS];
     vec x = splat((real)1.0000001), y = splat((real)1e-9);
-    __asm__ volatile("" : "+x"(x), "+x"(y));
     FC_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = splat((real)i);
     for (ptrdiff_t r = 0; r < rounds; r++) {
-        FC_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = x * y + sum[i];
-        __asm__ volatile("" : "+x"(x), "+x"(y));
+        FC_UNROLL for (int i = 0; i < CHAINS; i++) {
+            FC_IN_REGISTER(x); /* or one product would do for all sums, where they are no FMAs */
+            sum[i] += x * y;
+        }
     }
     vec total = {0};
     FC_UNROLL for (int i = 0; i < CHAINS; i++) total += sum[i];

@@ -42,6 +42,7 @@ typedef struct {
     fc_epilogue epilogue;
     /* rows(): where each pixel's channels go, channels contiguous */
     char *const *out_rows;
+    int expects_rows; /* a tile asks for the lines of the next one's before it begins */
     const char *const *residual_rows; /* NULL without residual */
     ptrdiff_t row_offset, residual_row_offset;
     /* planes(): where each channel's pixels go, any strides */
