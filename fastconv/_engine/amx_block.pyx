@@ -180,6 +180,8 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
         g.first_tap = step % b.taps
         # the next chain's weights come from afar while this one's tiles are multiplied
         g.ahead = g.b + g.steps * g.across * step_bytes(b)
+        if step + g.steps == b.steps and panel + 1 == t.last_panel:
+            g.ahead_lines = 0       # what other threads write may lie there
         multiply_chain(t, &g, step // b.taps, sums)
         if step:
             b.kernels.halves.add(t.workspace + b.sums_at, sums,

@@ -21,8 +21,8 @@ same memory, where each panel has only one such task: so packed weights never le
 from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
-from .im2col_block cimport Blocking, TapRange, Task, expect, find_tap_ranges, finish
-from .im2col_block cimport finite_flag_at
+from .im2col_block cimport Blocking, TapRange, Task, find_tap_ranges, finish
+from .im2col_block cimport finish_planes, finite_flag_at
 from .im2col_block cimport find_weights, gather_strip, locate_block, multiply, pack_panel
 from .im2col_block cimport packed_group_bytes, packed_panel_at, point_at_result, point_into_input
 from .im2col_block cimport point_into_strip
@@ -58,6 +58,8 @@ cdef double WORTH_SKIPPING = 0.02
 # that it gathers.
 cdef double TASK_PRODUCTS = 5e4
 cdef double GATHERED = 16
+# Tasks for each thread up to which a plan looks at how its blocks add up.
+cdef index SHARES = 16
 # To pack one weight costs as much as so many multiply-adds, where packed weights go through memory.
 cdef double PACKED = 12
 
@@ -146,7 +148,7 @@ cdef void plan_copied(Blocking *b, index most) noexcept:
         b.pixel_pitch += 64     # neighbouring pixels must not fall into the same cache sets
     if c.out_size[1] == 1:
         widest = min(most, max(LEAST_PIXELS, ROW_BYTES // max(1, b.pixel_pitch)))
-        unit = tile_pixels(b)
+        unit = 1
     b.row_step = c.stride[1] if c.kernel[1] == 1 else 1
     b.column_step = c.stride[2] if c.kernel[2] == 1 else 1
     b.stripe = columns
@@ -187,24 +189,41 @@ cdef void split_panels(Blocking *b, index wanted) noexcept:
     b.panel_tasks = ceil_div(b.panels, b.panels_per_task)
 
 
-cdef double tiled_pixels(const Blocking *b) noexcept:
-    """A block's pixels, the mean of all, with those that its last register tile leaves idle."""
-    cdef index tile = tile_pixels(b), rows, longer
-    if not b.copied:
-        return round_up(b.pixels, tile)
-    rows = b.conv.out_size[1] // b.blocks
-    longer = b.conv.out_size[1] % b.blocks
-    return (longer * round_up((rows + 1) * b.stripe, tile)
-            + (b.blocks - longer) * round_up(rows * b.stripe, tile)) / <double> b.blocks
+cdef index block_pixels(const Blocking *b, index block) noexcept:
+    cdef index rows = b.conv.out_size[1]
+    if b.copied:
+        return ((block + 1) * rows // b.blocks - block * rows // b.blocks) * b.stripe
+    return min(b.pixels, b.conv.batch * b.conv.out_size[0] * rows * b.conv.out_size[2]
+               - block * b.pixels)
+
+
+cdef double tiled_pixels(const Blocking *b, index block) noexcept:
+    """A block's pixels; the last register tile takes half of a whole one's time at least."""
+    cdef index pixels = block_pixels(b, block), tile = tile_pixels(b), rest = pixels % tile
+    return pixels if rest == 0 else pixels + max(0, tile // 2 - rest)
+
+
+cdef double most_pixels(const Blocking *b) noexcept:
+    """Pixels of the thread that has most of them in its tasks, as `threads` deals these out."""
+    cdef index tasks = task_count(b), count = threads.maximum(), thread, task
+    cdef double most = 0, sum
+    if tasks > SHARES * count:      # late ones are done by others
+        return ceil_div(tasks, count) * tiled_pixels(b, 0)
+    for thread in range(count):
+        sum = 0
+        for task in range(tasks * thread // count, tasks * (thread + 1) // count):
+            sum += tiled_pixels(b, task % b.blocks)
+        most = max(most, sum)
+    return most
 
 
 cdef double makespan(const Blocking *b) noexcept:
     """Multiply-adds of the thread with most to do, and what its tasks cost besides."""
-    cdef double products = tiled_pixels(b) * b.kernels.gemm.lanes \
+    cdef double products = most_pixels(b) * b.kernels.gemm.lanes \
         * ceil_div(b.panels_per_task * b.vectors, b.panels)
     cdef double gathered = strip_bytes(b) / <double> b.element if b.copied else 0
-    return ceil_div(task_count(b), threads.maximum()) \
-        * (products * b.taps * b.depth + GATHERED * gathered + TASK_PRODUCTS)
+    return products * b.taps * b.depth \
+        + ceil_div(task_count(b), threads.maximum()) * (GATHERED * gathered + TASK_PRODUCTS)
 
 
 cdef void plan_pixels(Blocking *b, index most, index wanted) noexcept:
@@ -364,7 +383,7 @@ cdef int run_task(void *context, index task, int thread) noexcept nogil:
     for panel in range(t.first_panel, t.last_panel):
         find_weights(&t, panel)
         if b.expects and not b.rows_out:
-            expect(&t, panel)
+            finish_planes(&t, panel, True)
         multiply(&t, panel)
         if not b.fused:
             finish(&t, panel)

@@ -88,5 +88,5 @@ cdef bint pack_panel(const Blocking *b, const char *weight, index group, index p
                      char *dst) noexcept nogil
 cdef void find_weights(Task *t, index panel) noexcept nogil
 cdef void multiply(const Task *t, index panel) noexcept nogil
-cdef void expect(const Task *t, index panel) noexcept nogil
+cdef void finish_planes(const Task *t, index panel, bint ahead) noexcept nogil
 cdef void finish(const Task *t, index panel) noexcept nogil

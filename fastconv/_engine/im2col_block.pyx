@@ -143,10 +143,6 @@ cdef void point_into_strip(const Task *t, const char **pointers) noexcept nogil:
                     c.dilation[2] * b.pixel_pitch)
 
 
-cdef inline bint inside(index at, index size) noexcept nogil:
-    return 0 <= at < size
-
-
 cdef inline index room_behind(const fc_conv *c, int axis) noexcept nogil:
     """Outputs whose stride times coordinate is less have no tap behind the input."""
     return c.in_size[axis] + c.pad[axis] - (c.kernel[axis] - 1) * c.dilation[axis]
@@ -193,10 +189,10 @@ cdef void point_at_pixel(const Task *t, const Pixel *pixel, const char **pointer
             for column in range(columns):
                 source.column = pixel.column * c.stride[2] - c.pad[2] + column * c.dilation[2]
                 pointers[tap] = t.workspace + b.zeros_at
-                if inside(source.depth, c.in_size[0]) and inside(source.row, c.in_size[1]):
+                if 0 <= source.depth < c.in_size[0] and 0 <= source.row < c.in_size[1]:
                     if b.merged and not is_interior(c, 2, pixel.column):
                         pointers[tap] = copy_run(t, source, copies)
-                    elif b.merged or inside(source.column, c.in_size[2]):
+                    elif b.merged or 0 <= source.column < c.in_size[2]:
                         pointers[tap] = address(x, &source) + t.group * b.group_in * x.channel
                 copies += b.copied_run
                 tap += b.pixels
@@ -340,16 +336,23 @@ cdef fc_finish_args finish_of(const Task *t, index panel) noexcept nogil:
     return f
 
 
-cdef void look_ahead(const Task *t, fc_gemm_args *g) noexcept nogil:
+cdef void look_ahead(const Task *t, fc_gemm_args *g, index panel) noexcept nogil:
     """Bring the next pass's weights near, a little by every tile of this one.
 
     A pass's weights are used by all tiles from L2; it is waiting for their first that takes time.
-    A single tile streams them, and asking for lines besides gets in its way.
+    A single tile streams them, and asking for lines besides gets in its way. Behind the task's last
+    weights may lie what other threads write: lines of that would travel to and fro.
     """
-    cdef index tiles = ceil_div(t.count, t.b.kernels.gemm.tile_rows[g.vectors])
+    cdef const Blocking *b = t.b
+    cdef index tiles = ceil_div(t.count, b.kernels.gemm.tile_rows[g.vectors])
+    cdef index next = panel + 1 if panel + 1 < t.last_panel else t.first_panel
     g.ahead_lines = 0
+    g.ahead = g.b + g.taps * g.depth * g.c_row
+    if g.ahead == t.weights + b.taps * b.depth * g.c_row:
+        if t.call.packed == NULL or next == panel:
+            return
+        g.ahead = t.call.packed + packed_panel_at(b, t.group, next)
     if tiles > 1:
-        g.ahead = g.b + g.taps * g.depth * g.c_row
         g.ahead_lines = ceil_div(min(FC_AHEAD_STEPS, g.depth) * g.c_row, tiles * FC_CACHE_LINE)
 
 
@@ -422,7 +425,7 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
             g.offset = k * b.element
             if b.fused and tap + g.taps == b.taps and k + g.depth == b.depth:
                 g.finish = &f
-            look_ahead(t, &g)
+            look_ahead(t, &g, panel)
             multiply_block(t, &g, tap, shorten)
             g.b += g.taps * g.depth * g.c_row
             g.accumulate = True
@@ -441,12 +444,12 @@ cdef index run_length(const Task *t, const Pixel *pixel, index left) noexcept no
     return min(run, left)
 
 
-cdef void finish_planes(const Task *t, fc_finish_args *f, index first_channel,
-                        bint ahead) noexcept nogil:
+cdef void finish_planes(const Task *t, index panel, bint ahead) noexcept nogil:
     """By runs of pixels, each channel's through one strided store: finish, or ask for its lines."""
     cdef const Blocking *b = t.b
     cdef const fc_call *call = t.call
-    cdef index i = 0, run
+    cdef fc_finish_args f = finish_of(t, panel)
+    cdef index i = 0, run, first_channel = f.row_offset // b.element
     cdef Pixel pixel
     f.out_channel = call.out.channel
     f.out_pixel = call.out.space[2]
@@ -462,24 +465,19 @@ cdef void finish_planes(const Task *t, fc_finish_args *f, index first_channel,
         if call.residual.data != NULL:
             f.residual = address(&call.residual, &pixel) + first_channel * call.residual.channel
         if ahead:
-            b.kernels.finish.expect(f)
+            b.kernels.finish.expect(&f)
         else:
-            b.kernels.finish.planes(f)
+            b.kernels.finish.planes(&f)
         i += run
 
 
-cdef void expect(const Task *t, index panel) noexcept nogil:
-    """Ask for the lines of the result that finish will write."""
-    cdef fc_finish_args f = finish_of(t, panel)
-    finish_planes(t, &f, f.row_offset // t.b.element, True)
-
-
 cdef void finish(const Task *t, index panel) noexcept nogil:
-    cdef fc_finish_args f = finish_of(t, panel)
+    cdef fc_finish_args f
     if t.b.rows_out:
+        f = finish_of(t, panel)
         t.b.kernels.finish.rows(&f)
     else:
-        finish_planes(t, &f, f.row_offset // t.b.element, False)
+        finish_planes(t, panel, False)
 
 
 cdef void point_at_result(const Task *t) noexcept nogil:
