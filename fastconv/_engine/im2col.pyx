@@ -60,11 +60,33 @@ cdef double TASK_PRODUCTS = 5e4
 cdef double GATHERED = 16
 # Tasks for each thread up to which a plan looks at how its blocks add up.
 cdef index SHARES = 16
+# Nanoseconds to copy a single run that crosses an edge, and a row of a strip and an element of it.
+cdef double COPIED_RUN = 25
+cdef double COPIED_ROW = 30
+cdef double COPIED_ELEMENT = 0.03
 # To pack one weight costs as much as so many multiply-adds, where packed weights go through memory.
 cdef double PACKED = 12
 
 
 # ---------------------------------------------------------------- planning
+
+cdef index edge_columns(const fc_conv *c) noexcept:
+    """Output columns whose windows cross an edge of the input."""
+    cdef index first = ceil_div(c.pad[2], c.stride[2])
+    cdef index room = c.in_size[2] + c.pad[2] - c.kernel[2] + 1
+    cdef index end = ceil_div(room, c.stride[2]) if room > 0 else 0
+    return c.out_size[2] - max(0, min(end, c.out_size[2]) - first)
+
+
+cdef bint edges_cost_less(const Blocking *b) noexcept:
+    """Whether a row's runs that cross an edge, copied one by one, cost less than strips of it."""
+    cdef const fc_conv *c = &b.conv
+    cdef index stripes = ceil_div(c.out_size[2], MERGED_STRIPE_COLUMNS), rows
+    rows = max(1, min(c.out_size[1], MERGED_BLOCK_PIXELS * stripes // max(1, c.out_size[2])))
+    cdef double read = ((rows - 1) * c.stride[1] + c.kernel[1]) / <double> rows
+    return edge_columns(c) * c.kernel[0] * c.kernel[1] * COPIED_RUN \
+        < c.kernel[0] * read * (stripes * COPIED_ROW + c.in_size[2] * b.group_in * COPIED_ELEMENT)
+
 
 cdef bint reads_in_place(const Blocking *b, const fc_view *x) noexcept:
     cdef index pixel = b.group_in * b.element, window = pixel
@@ -72,7 +94,7 @@ cdef bint reads_in_place(const Blocking *b, const fc_view *x) noexcept:
     if b.merged:
         for axis in range(3):
             window *= b.conv.kernel[axis]
-        if x.space[2] != pixel or BLOCK_PIXELS * window > COPIES_BYTES:
+        if x.space[2] != pixel or BLOCK_PIXELS * window > COPIES_BYTES or not edges_cost_less(b):
             return False
     return x.channel == b.element or b.group_in == 1
 

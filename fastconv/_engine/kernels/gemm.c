@@ -185,8 +185,9 @@ static void tile(const fc_gemm_args *g) { tiles[g->vectors][g->rows](g); }
 
 static const int tile_rows[FC_MAX_VECTORS + 1] = TILE_ROWS;
 
-/* A short chain's tile is over before it has asked for much, and its stores may wait for their lines:
- * both are asked for at once, of the tile that is `rows` further on. */
+/* A short chain's tile is over before it has asked for much, and one of short taps would ask all the
+ * time; and its stores may wait for their lines: all is asked for at once, of the tile that is `rows`
+ * further on. */
 static void bring_rows(const fc_gemm_args *g, ptrdiff_t rows) {
     const ptrdiff_t bytes = g->depth * (ptrdiff_t)sizeof(real);
     for (ptrdiff_t tap = 0; tap < g->taps; tap++) {
@@ -204,7 +205,7 @@ static void bring_rows(const fc_gemm_args *g, ptrdiff_t rows) {
 
 static void tiles_of(const fc_gemm_args *all, ptrdiff_t pixels) {
     fc_gemm_args g = *all;
-    const int brief = g.taps * g.depth <= BRIEF_STEPS;
+    const int brief = g.depth < FC_AHEAD_STEPS || g.taps * g.depth <= BRIEF_STEPS;
     if (brief) g.ahead_lines = 0;
     const ptrdiff_t ahead = fc_gemm_ahead_bytes(&g);
     for (g.rows = tile_rows[g.vectors]; pixels > 0; pixels -= g.rows) {
