@@ -211,18 +211,26 @@ cdef void split_panels(Blocking *b, index wanted) noexcept:
     b.panel_tasks = ceil_div(b.panels, b.panels_per_task)
 
 
-cdef index block_pixels(const Blocking *b, index block) noexcept:
-    cdef index rows = b.conv.out_size[1]
-    if b.copied:
-        return ((block + 1) * rows // b.blocks - block * rows // b.blocks) * b.stripe
-    return min(b.pixels, b.conv.batch * b.conv.out_size[0] * rows * b.conv.out_size[2]
-               - block * b.pixels)
-
-
-cdef double tiled_pixels(const Blocking *b, index block) noexcept:
-    """A block's pixels; the last register tile takes half of a whole one's time at least."""
-    cdef index pixels = block_pixels(b, block), tile = tile_pixels(b), rest = pixels % tile
+cdef double tiled(const Blocking *b, index pixels) noexcept:
+    """Pixels of a block; the last register tile takes half of a whole one's time at least."""
+    cdef index tile = tile_pixels(b), rest = pixels % tile
     return pixels if rest == 0 else pixels + max(0, tile // 2 - rest)
+
+
+cdef double task_pixels(const Blocking *b, index task) noexcept:
+    cdef index block = task % b.blocks, rows = b.conv.out_size[1]
+    if b.copied:
+        return tiled(b, ((block + 1) * rows // b.blocks - block * rows // b.blocks) * b.stripe)
+    return tiled(b, min(b.pixels, b.conv.batch * b.conv.out_size[0] * rows * b.conv.out_size[2]
+                        - block * b.pixels))
+
+
+cdef double mean_pixels(const Blocking *b) noexcept:
+    cdef index rows = b.conv.out_size[1] // b.blocks, longer = b.conv.out_size[1] % b.blocks
+    if not b.copied:
+        return tiled(b, b.pixels)
+    return (longer * tiled(b, (rows + 1) * b.stripe)
+            + (b.blocks - longer) * tiled(b, rows * b.stripe)) / <double> b.blocks
 
 
 cdef double most_pixels(const Blocking *b) noexcept:
@@ -230,11 +238,11 @@ cdef double most_pixels(const Blocking *b) noexcept:
     cdef index tasks = task_count(b), count = threads.maximum(), thread, task
     cdef double most = 0, sum
     if tasks > SHARES * count:      # late ones are done by others
-        return ceil_div(tasks, count) * tiled_pixels(b, 0)
+        return ceil_div(tasks, count) * mean_pixels(b)
     for thread in range(count):
         sum = 0
         for task in range(tasks * thread // count, tasks * (thread + 1) // count):
-            sum += tiled_pixels(b, task % b.blocks)
+            sum += task_pixels(b, task)
         most = max(most, sum)
     return most
 
