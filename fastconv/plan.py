@@ -22,6 +22,7 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
+from ._engine.dispatch import machine_is_intel
 from ._engine.tile_cost import merges, tile_cost, tile_refusal
 from ._engine.winograd_cost import KERNELS, WEIGHT, choose_tile, cost
 
@@ -35,7 +36,8 @@ TRANSFORM_WEIGHT = 600
 # many input channels. There vectors along the pixels, which read planes from afar, take this much
 # longer over their multiplications.
 TRANSPOSED_IN = 13
-ROW_IN, ROW_OUT, PLANES_AFAR = 4, 22, 1.1
+ROW_IN, ROW_OUT = 4, 22
+PLANES_AFAR = 1.1 if machine_is_intel() else 1.03
 # What vectors along the width cost beside their multiply-adds, in vector multiply-adds: to copy a
 # vector of input from planes, or from channels-last memory, and to begin a row. All of it is done
 # for each so many output channels.

@@ -26,7 +26,7 @@ CHOICES = [
     ({"kernel": (1, 1, 1), "padded": True}, "im2col", "pointers"),
     ({"kernel": (1, 1, 1), "stride": (1, 1, 2)}, "im2col", "pointers"),
     ({"kernel": (1, 1, 1), "run": 1}, "im2col", "pointers"),
-    ({"kernel": (1, 1, 1), "run": 49}, "im2col", "pointers"),
+    ({"kernel": (1, 1, 1), "run": 49, "in_channels": 512}, "im2col", "pointers"),
     ({"kernel": (1, 1, 1), "run": 49, "lanes": 4}, "direct", "pointwise"),
     ({"kernel": (1, 1, 1), "run": 49, "out_channels": 24}, "direct", "pointwise"),
     ({"kernel": (1, 1, 1), "run": 3136, "in_channels": 1}, "direct", "pointwise"),
@@ -90,6 +90,14 @@ def test_auto(changes, algorithm, form):
     assert choice.form.startswith(form)
     assert choice.reason
     assert (choice.tile > 0) == (algorithm == "winograd")
+
+
+def test_makers_differ_in_reading_planes_from_afar(monkeypatch):
+    far = problem(kernel=(1, 1, 1), in_channels=512, out_channels=128, run=784)
+    monkeypatch.setattr(plan, "PLANES_AFAR", 1.1)
+    assert not plan.pointwise_pays(far)
+    monkeypatch.setattr(plan, "PLANES_AFAR", 1.03)
+    assert plan.pointwise_pays(far)
 
 
 def test_highest_precision_and_integers_leave_winograd_out():

@@ -106,7 +106,7 @@ with_tiles = chosen == "amx"
 level = machine_level if with_tiles else LEVELS.index(chosen)
 
 
-cdef bint machine_is_intel() noexcept nogil:
+cpdef bint machine_is_intel() noexcept nogil:
     """For the few choices in which makers differ."""
     return fc_machine_is_intel()
 
