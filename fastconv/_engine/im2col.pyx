@@ -38,7 +38,7 @@ cdef index CHAIN = 512
 # strip has rows and columns beside its block's, fewer where the block is large.
 cdef index BLOCK_PIXELS = 192
 cdef index COPIED_BLOCK_PIXELS = 448
-cdef index MERGED_BLOCK_PIXELS = 256    # of few channels, whose strips are small
+cdef index MERGED_BLOCK_PIXELS = 512    # of few channels, whose strips are small
 cdef index STRIP_BYTES = 320 << 10
 cdef index ROW_BYTES = 512 << 10      # of a block in a single row, which has nothing beside it
 cdef index FAR_PLANE = 128 << 10    # of a result whose lines are asked for
