@@ -103,19 +103,24 @@ static void expect(const fc_finish_args *f) {
             __builtin_prefetch(f->out + c * f->out_channel + at, 1, 2);
 }
 
-FC_INLINE void gather_block(const fc_gather_args *g, const int whole, ptrdiff_t c0, ptrdiff_t p0) {
+/* A square of pixels [FC_LANES] x channels [FC_LANES], or what is left of it, into the scratch. */
+FC_INLINE void gather_out(const fc_gather_args *g, const int whole, ptrdiff_t c0, ptrdiff_t p0,
+                          const vec block[FC_LANES]) {
     const ptrdiff_t pixels = g->pixels - p0, channels = g->channels - c0;
-    const ptrdiff_t element = sizeof(real);
-    vec block[FC_LANES];
-    load_transposed(block, whole, g->src + c0 * g->src_channel + p0 * element, g->src_channel,
-                    channels, pixels);
-    char *dst = g->dst + p0 * g->dst_pixel + c0 * element;
+    char *dst = g->dst + p0 * g->dst_pixel + c0 * (ptrdiff_t)sizeof(real);
     if (whole) {
         FC_UNROLL for (int i = 0; i < FC_LANES; i++) store((real *)(dst + i * g->dst_pixel), block[i]);
     } else {
         FC_UNROLL for (int i = 0; i < FC_LANES; i++)
             if (i < pixels) store_upto((real *)(dst + i * g->dst_pixel), block[i], channels);
     }
+}
+
+FC_INLINE void gather_block(const fc_gather_args *g, const int whole, ptrdiff_t c0, ptrdiff_t p0) {
+    vec block[FC_LANES];
+    load_transposed(block, whole, g->src + c0 * g->src_channel + p0 * (ptrdiff_t)sizeof(real),
+                    g->src_channel, g->channels - c0, g->pixels - p0);
+    gather_out(g, whole, c0, p0, block);
 }
 
 /* A vector's channels along the row: their lines are still near when the next pixels need the rest of
@@ -135,6 +140,28 @@ static void gather_transposed(const fc_gather_args *g) {
             } else {
                 gather_block(g, 0, c0, p0);
             }
+        }
+}
+
+/* Every second pixel, as a stride of two wants them. */
+static void gather_halves(const fc_gather_args *g) {
+    for (ptrdiff_t c0 = 0; c0 < g->channels; c0 += FC_LANES)
+        for (ptrdiff_t p0 = 0; p0 < g->pixels; p0 += FC_LANES) {
+            const ptrdiff_t left = 2 * (g->pixels - p0) - 1; /* elements of a channel */
+            const char *src = g->src + c0 * g->src_channel + p0 * g->src_pixel;
+            vec block[FC_LANES];
+            FC_UNROLL for (int i = 0; i < FC_LANES; i++) {
+                const real *row = (const real *)(src + i * g->src_channel);
+                __builtin_prefetch((const char *)row + FC_LANES * g->src_channel);
+                __builtin_prefetch((const char *)(row + FC_LANES) + FC_LANES * g->src_channel);
+                block[i] = i >= g->channels - c0
+                               ? (vec){0}
+                               : even_lanes(load_upto(row, left),
+                                            load_upto(row + FC_LANES,
+                                                      left > FC_LANES ? left - FC_LANES : 0));
+            }
+            transpose(block);
+            gather_out(g, 0, c0, p0, block);
         }
 }
 
@@ -173,6 +200,8 @@ static void gather(const fc_gather_args *g) {
         gather_interleaved(g);
     } else if (g->src_pixel == element && g->channels >= 2) {
         gather_transposed(g);
+    } else if (g->src_pixel == 2 * element && g->channels >= 2) {
+        gather_halves(g);
     } else {
         gather_strided(g);
     }
