@@ -200,13 +200,15 @@ FC_INLINE void steps_tile(const int channels, const int vectors, const fc_planes
     planes_sums sum;
     clear_tile(channels, 1, vectors, sum);
     const ptrdiff_t below = p->stride * p->x_row, element = sizeof(real);
-    const ptrdiff_t step = at->down * below + at->across * element;
+    /* More vectors than others have always stand beside each other. */
+    const ptrdiff_t step =
+        vectors > PLANES_VECTORS ? FC_VECTOR_BYTES : at->down * below + at->across * element;
     const char *x = p->x + at->row * below + at->column * element;
     const real *w = (const real *)p->w;
     const ptrdiff_t *tap = p->tap;
     for (ptrdiff_t left = p->planes * p->kernel_rows * p->taps; left > 0; left--, w += channels) {
         const char *from = x + *tap++;
-        vec value[PLANES_VECTORS];
+        vec value[LINE_VECTORS];
         FC_UNROLL for (int v = 0; v < vectors; v++) value[v] = load((const real *)(from + v * step));
         FC_UNROLL for (int k = 0; k < channels; k++) {
             vec weight = splat(w[k]);
@@ -220,52 +222,17 @@ FC_INLINE void steps_tile(const int channels, const int vectors, const fc_planes
     else leave_tile(channels, 1, vectors, 0, p, sum, at);
 }
 
-/* A row of one channel alone: vectors beyond PLANES_VECTORS, or each sum would wait for itself. */
-FC_INLINE void line_tile(const int vectors, const fc_planes_args *p, const place *at) {
-    enum { NEAR = PLANES_VECTORS };
-    planes_sums sum, further;
-    const int beyond = vectors - NEAR;
-    clear_tile(1, 1, NEAR, sum);
-    clear_tile(1, 1, beyond, further);
-    const real *x = (const real *)(p->x + at->row * p->stride * p->x_row) + at->column;
-    const real *w = (const real *)p->w;
-    const ptrdiff_t *tap = p->tap;
-    for (ptrdiff_t left = p->planes * p->kernel_rows * p->taps; left > 0; left--) {
-        const real *from = (const real *)((const char *)x + *tap++);
-        const vec weight = splat(*w++);
-        FC_UNROLL for (int v = 0; v < NEAR; v++) sum[0][0][v] += load(from + v * FC_LANES) * weight;
-        FC_UNROLL for (int v = 0; v < beyond; v++)
-            further[0][0][v] += load(from + (NEAR + v) * FC_LANES) * weight;
-    }
-    place there = *at;
-    there.column += NEAR * FC_LANES;
-    if (p->load_sums || !p->finish) {
-        keep_tile(1, 1, NEAR, p, sum, at);
-        keep_tile(1, 1, beyond, p, further, &there);
-    }
-    if (!p->finish) return;
-    leave_tile(1, 1, NEAR, 1, p, sum, at);
-    leave_tile(1, 1, beyond, 1, p, further, &there);
-}
-
 /* One line a kind of tile: output channels and rows, or output channels of one row. */
 #define PLANES_KINDS(X, v) X(1, 4, v) X(2, 3, v) X(3, 2, v)
 #define STEPS_KINDS(X, v) X(1, v) X(4, v) X(5, v) X(6, v)
 #if FC_VECTOR_BYTES == 64
 #define PLANES_TILES(X) PLANES_KINDS(X, 1) PLANES_KINDS(X, 2) PLANES_KINDS(X, 3) PLANES_KINDS(X, 4)
-#define STEPS_TILES(X) STEPS_KINDS(X, 1) STEPS_KINDS(X, 2) STEPS_KINDS(X, 3) STEPS_KINDS(X, 4)
-#define LINE_TILES(X) X(5) X(6) X(7) X(8)
-enum { LINE_VECTORS = 8 };
+#define STEPS_TILES(X)                                                              \
+    STEPS_KINDS(X, 1) STEPS_KINDS(X, 2) STEPS_KINDS(X, 3) STEPS_KINDS(X, 4) X(1, 5) \
+    X(1, 6) X(1, 7) X(1, 8)
 #else
 #define PLANES_TILES(X) PLANES_KINDS(X, 1) PLANES_KINDS(X, 2)
-#define STEPS_TILES(X) STEPS_KINDS(X, 1) STEPS_KINDS(X, 2)
-#if FC_VECTOR_BYTES == 32
-#define LINE_TILES(X) X(3) X(4)
-enum { LINE_VECTORS = 4 };
-#else
-#define LINE_TILES(X)
-enum { LINE_VECTORS = PLANES_VECTORS };
-#endif
+#define STEPS_TILES(X) STEPS_KINDS(X, 1) STEPS_KINDS(X, 2) X(1, 3) X(1, 4)
 #endif
 
 #define DEFINE_PLANES(channels, rows, vectors)                                                 \
@@ -280,18 +247,11 @@ PLANES_TILES(DEFINE_PLANES)
     }
 STEPS_TILES(DEFINE_STEPS)
 
-#define DEFINE_LINE(vectors)                                                    \
-    static void steps_1x##vectors(const fc_planes_args *p, const place *at) { \
-        line_tile(vectors, p, at);                                            \
-    }
-LINE_TILES(DEFINE_LINE)
-
 #define ENTER_PLANES(channels, rows, vectors) [channels][vectors] = planes_##channels##x##vectors,
 #define ENTER_STEPS(channels, vectors) [channels][vectors] = steps_##channels##x##vectors,
-#define ENTER_LINE(vectors) [1][vectors] = steps_1x##vectors,
 typedef planes_function tiles_by_size[FC_PLANES_CHANNELS + 1][LINE_VECTORS + 1];
 static const tiles_by_size planes_tiles = {PLANES_TILES(ENTER_PLANES)};
-static const tiles_by_size steps_tiles = {STEPS_TILES(ENTER_STEPS) LINE_TILES(ENTER_LINE)};
+static const tiles_by_size steps_tiles = {STEPS_TILES(ENTER_STEPS)};
 
 static void planes(const fc_planes_args *p) {
     const int one_row = planes_rows[p->channels] == 1 || (p->channels == 1 && p->rows == 1);

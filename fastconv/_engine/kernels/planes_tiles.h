@@ -10,9 +10,11 @@
 /* Output rows for each number of output channels: the product stays within the registers. */
 #define PLANES_ROWS {0, 4, 3, 2, 1, 1, 1}
 enum { MAX_ROWS = 4, PLANES_VECTORS = FC_VECTOR_BYTES == 64 ? 4 : 2 };
+/* One row of one channel takes more, or each sum would wait for itself. */
+enum { LINE_VECTORS = 2 * PLANES_VECTORS };
 static const int planes_rows[FC_PLANES_CHANNELS + 1] = PLANES_ROWS;
 
-typedef vec planes_sums[FC_PLANES_CHANNELS][MAX_ROWS][PLANES_VECTORS];
+typedef vec planes_sums[FC_PLANES_CHANNELS][MAX_ROWS][LINE_VECTORS];
 
 /* Where a tile lies in the block. Its vectors stand side by side (across = FC_LANES, down = 0) or,
  * where a row of the block is one vector, below each other (across = 0, down = the tile's rows). */
