@@ -25,7 +25,7 @@ from .im2col_block cimport Blocking, TapRange, Task, find_tap_ranges, finish
 from .im2col_block cimport finish_planes, finite_flag_at
 from .im2col_block cimport find_weights, gather_strip, locate_block, multiply, pack_panel
 from .im2col_block cimport packed_group_bytes, packed_panel_at, point_at_result, point_into_input
-from .im2col_block cimport point_into_strip
+from .im2col_block cimport point_into_strip, room_behind
 from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
@@ -72,10 +72,8 @@ cdef double PACKED = 12
 
 cdef index edge_columns(const fc_conv *c) noexcept:
     """Output columns whose windows cross an edge of the input."""
-    cdef index first = ceil_div(c.pad[2], c.stride[2])
-    cdef index room = c.in_size[2] + c.pad[2] - c.kernel[2] + 1
-    cdef index end = ceil_div(room, c.stride[2]) if room > 0 else 0
-    return c.out_size[2] - max(0, min(end, c.out_size[2]) - first)
+    cdef index end = ceil_div(max(0, room_behind(c, 2)), c.stride[2])
+    return c.out_size[2] - max(0, min(end, c.out_size[2]) - ceil_div(c.pad[2], c.stride[2]))
 
 
 cdef bint edges_cost_less(const Blocking *b) noexcept:
@@ -84,8 +82,8 @@ cdef bint edges_cost_less(const Blocking *b) noexcept:
     cdef index stripes = ceil_div(c.out_size[2], MERGED_STRIPE_COLUMNS), rows
     rows = max(1, min(c.out_size[1], MERGED_BLOCK_PIXELS * stripes // max(1, c.out_size[2])))
     cdef double read = ((rows - 1) * c.stride[1] + c.kernel[1]) / <double> rows
-    return edge_columns(c) * c.kernel[0] * c.kernel[1] * COPIED_RUN \
-        < c.kernel[0] * read * (stripes * COPIED_ROW + c.in_size[2] * b.group_in * COPIED_ELEMENT)
+    return edge_columns(c) * c.kernel[1] * COPIED_RUN \
+        < read * (stripes * COPIED_ROW + c.in_size[2] * b.group_in * COPIED_ELEMENT)
 
 
 cdef bint reads_in_place(const Blocking *b, const fc_view *x) noexcept:

@@ -78,6 +78,11 @@ cdef inline index finite_flag_at(const Blocking *b, index group, index panel) no
     return b.conv.groups * packed_group_bytes(b) + group * b.panels + panel
 
 
+cdef inline index room_behind(const fc_conv *c, int axis) noexcept nogil:
+    """Outputs whose stride times coordinate is less have no tap behind the input."""
+    return c.in_size[axis] + c.pad[axis] - (c.kernel[axis] - 1) * c.dilation[axis]
+
+
 cdef void locate_block(Task *t, index block) noexcept nogil
 cdef void gather_strip(const Task *t) noexcept nogil
 cdef void point_into_strip(const Task *t, const char **pointers) noexcept nogil

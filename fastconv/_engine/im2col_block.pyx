@@ -143,11 +143,6 @@ cdef void point_into_strip(const Task *t, const char **pointers) noexcept nogil:
                     c.dilation[2] * b.pixel_pitch)
 
 
-cdef inline index room_behind(const fc_conv *c, int axis) noexcept nogil:
-    """Outputs whose stride times coordinate is less have no tap behind the input."""
-    return c.in_size[axis] + c.pad[axis] - (c.kernel[axis] - 1) * c.dilation[axis]
-
-
 cdef inline bint is_interior(const fc_conv *c, int axis, index at) noexcept nogil:
     """Whether no tap of this output coordinate falls outside the input.
 
