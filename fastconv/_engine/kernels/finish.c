@@ -143,17 +143,18 @@ static void gather_transposed(const fc_gather_args *g) {
         }
 }
 
-/* Every second pixel, as a stride of two wants them. */
+/* Every second pixel, as a stride of two wants them; the next channels' lines are asked for, too. */
 static void gather_halves(const fc_gather_args *g) {
-    for (ptrdiff_t c0 = 0; c0 < g->channels; c0 += FC_LANES)
+    for (ptrdiff_t c0 = 0; c0 < g->channels; c0 += FC_LANES) {
+        const ptrdiff_t next = g->channels - c0 > FC_LANES ? FC_LANES * g->src_channel : 0;
         for (ptrdiff_t p0 = 0; p0 < g->pixels; p0 += FC_LANES) {
             const ptrdiff_t left = 2 * (g->pixels - p0) - 1; /* elements of a channel */
             const char *src = g->src + c0 * g->src_channel + p0 * g->src_pixel;
             vec block[FC_LANES];
             FC_UNROLL for (int i = 0; i < FC_LANES; i++) {
                 const real *row = (const real *)(src + i * g->src_channel);
-                __builtin_prefetch((const char *)row + FC_LANES * g->src_channel);
-                __builtin_prefetch((const char *)(row + FC_LANES) + FC_LANES * g->src_channel);
+                __builtin_prefetch((const char *)row + next);
+                __builtin_prefetch((const char *)(row + FC_LANES) + next);
                 block[i] = i >= g->channels - c0
                                ? (vec){0}
                                : even_lanes(load_upto(row, left),
@@ -163,6 +164,7 @@ static void gather_halves(const fc_gather_args *g) {
             transpose(block);
             gather_out(g, 0, c0, p0, block);
         }
+    }
 }
 
 /* Three channels side by side, as colours are. */
