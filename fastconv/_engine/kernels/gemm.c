@@ -35,7 +35,8 @@ enum { WIDEST = 4 };
 #define TILE_ROWS {WIDEST, 6, 6, 3, 3}
 #endif
 
-/* A chain of up to so many steps is a brief one. */
+/* A chain of up to BRIEF_STEPS steps is a brief one, and so is one of taps shorter than
+ * FC_AHEAD_STEPS. */
 enum { MAX_ROWS = 12, BRIEF_STEPS = 32 };
 
 typedef vec tile_sums[MAX_ROWS][FC_MAX_VECTORS];
@@ -119,7 +120,7 @@ FC_INLINE void add_steps(const int rows, const int vectors, tile_sums sum, const
 }
 
 /* A chain, and every FC_AHEAD_STEPS steps, where `asks`, what the caller will read soon is asked for.
- * `asks` is a constant: the questions whether to cost a short chain up to a fifth of its time. */
+ * `asks` is a constant: finding out whether to ask costs a short chain up to a fifth of its time. */
 FC_INLINE void add_chain(const int rows, const int vectors, const int asks, const fc_gemm_args *g,
                          tile_sums sum) {
     const real *b = (const real *)g->b;

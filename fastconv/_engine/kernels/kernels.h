@@ -42,7 +42,7 @@ typedef struct {
     fc_epilogue epilogue;
     /* rows(): where each pixel's channels go, channels contiguous */
     char *const *out_rows;
-    int expects_rows; /* a tile asks for the lines of the next one's before it begins */
+    int expects_rows; /* gemm's brief chains ask for these lines before they are written */
     const char *const *residual_rows; /* NULL without residual */
     ptrdiff_t row_offset, residual_row_offset;
     /* planes(): where each channel's pixels go, any strides */
@@ -62,7 +62,8 @@ enum { FC_CACHE_LINE = 64, FC_AHEAD_STEPS = 16 };
  * the sums go on through its rows(), as pixels first and following, and c stays as it was. What the
  * caller will read soon is brought near meanwhile: from `ahead` on, so many lines for every
  * FC_AHEAD_STEPS steps of a tap, those that are left over included; and the rows that lie `next`
- * pointers on in a. tiles() sets rows and next itself. */
+ * pointers on in a. tiles() sets rows and next itself; for brief chains it brings the next rows, and the
+ * lines of the result where finish expects them, before each tile, and nothing from `ahead`. */
 typedef struct {
     int rows, vectors, accumulate;
     ptrdiff_t taps, depth;
