@@ -23,7 +23,7 @@ from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
 from .im2col_block cimport Blocking, TapRange, Task, find_tap_ranges, finish
 from .im2col_block cimport finish_planes, finite_flag_at
-from .im2col_block cimport find_weights, gather_strip, locate_block, multiply, pack_panel
+from .im2col_block cimport block_start, find_weights, gather_strip, locate_block, multiply, pack_panel
 from .im2col_block cimport packed_group_bytes, packed_panel_at, point_at_result, point_into_input
 from .im2col_block cimport point_into_strip, room_behind
 from .kernels cimport FC_ACT_LAST_INLINE
@@ -135,7 +135,10 @@ cdef index tile_pixels(const Blocking *b) noexcept:
 cdef index strip_rows(const Blocking *b) noexcept nogil:
     """Input rows that a block's strip holds at most."""
     cdef const fc_conv *c = &b.conv
-    return ((b.pixels // b.stripe - 1) * c.stride[1]
+    cdef index rows = b.pixels // b.stripe
+    if b.grain:     # a block may begin with the last pixel of a row
+        rows = min(c.out_size[1], (b.pixels + b.stripe - 2) // b.stripe + 1)
+    return ((rows - 1) * c.stride[1]
             + max(0, c.kernel[1] - 1) * c.dilation[1]) // b.row_step + 1
 
 
@@ -155,10 +158,10 @@ cdef index as_many_for_each(index blocks, index rows) noexcept:
     return even if even <= min(rows, blocks + blocks // 4) else blocks
 
 
-cdef void plan_copied(Blocking *b, index most) noexcept:
+cdef void plan_copied(Blocking *b, index most, bint ragged) noexcept:
     """Blocks of whole output rows of a stripe, as many as the strip's share of L2 allows.
 
-    Some have a row more than others.
+    Some have a row more than others; `ragged` ones share the same pixels evenly, tile by tile.
     """
     cdef const fc_conv *c = &b.conv
     cdef index columns = c.out_size[2], rows, unit = 8
@@ -176,6 +179,7 @@ cdef void plan_copied(Blocking *b, index most) noexcept:
         b.stripe = min(columns, round_up(ceil_div(columns, ceil_div(columns, widest)), unit))
     b.stripes = ceil_div(columns, b.stripe)
     b.units = c.batch * c.out_size[0] * b.stripes
+    b.grain = 0
     rows = max(1, min(most // b.stripe, c.out_size[1]))
     b.pixels = rows * b.stripe
     while rows > 1 and strip_bytes(b) > STRIP_BYTES:
@@ -183,6 +187,9 @@ cdef void plan_copied(Blocking *b, index most) noexcept:
         b.pixels = rows * b.stripe
     b.blocks = as_many_for_each(ceil_div(c.out_size[1], rows), c.out_size[1])
     b.pixels = ceil_div(c.out_size[1], b.blocks) * b.stripe
+    if ragged and b.stripes == 1:
+        b.grain = tile_pixels(b)
+        b.pixels = ceil_div(c.out_size[1] * b.stripe, b.blocks) + b.grain - 1
     b.row_pitch = strip_columns(b) * b.pixel_pitch
     b.slice_pitch = strip_rows(b) * b.row_pitch
 
@@ -216,10 +223,11 @@ cdef double tiled(const Blocking *b, index pixels) noexcept:
 
 
 cdef double task_pixels(const Blocking *b, index task) noexcept:
-    cdef index block = task % b.blocks, rows = b.conv.out_size[1]
+    cdef const fc_conv *c = &b.conv
+    cdef index block = task % b.blocks
     if b.copied:
-        return tiled(b, ((block + 1) * rows // b.blocks - block * rows // b.blocks) * b.stripe)
-    return tiled(b, min(b.pixels, b.conv.batch * b.conv.out_size[0] * rows * b.conv.out_size[2]
+        return tiled(b, block_start(b, b.stripe, block + 1) - block_start(b, b.stripe, block))
+    return tiled(b, min(b.pixels, c.batch * c.out_size[0] * c.out_size[1] * c.out_size[2]
                         - block * b.pixels))
 
 
@@ -227,6 +235,8 @@ cdef double mean_pixels(const Blocking *b) noexcept:
     cdef index rows = b.conv.out_size[1] // b.blocks, longer = b.conv.out_size[1] % b.blocks
     if not b.copied:
         return tiled(b, b.pixels)
+    if b.grain:
+        return b.conv.out_size[1] * b.stripe / <double> b.blocks
     return (longer * tiled(b, (rows + 1) * b.stripe)
             + (b.blocks - longer) * tiled(b, rows * b.stripe)) / <double> b.blocks
 
@@ -254,9 +264,9 @@ cdef double makespan(const Blocking *b) noexcept:
         + ceil_div(task_count(b), threads.maximum()) * (GATHERED * gathered + TASK_PRODUCTS)
 
 
-cdef void plan_pixels(Blocking *b, index most, index wanted) noexcept:
+cdef void plan_pixels(Blocking *b, index most, index wanted, bint ragged) noexcept:
     if b.copied:
-        plan_copied(b, most)
+        plan_copied(b, most, ragged)
     else:
         plan_in_place(b, most)
     split_panels(b, wanted)
@@ -264,7 +274,7 @@ cdef void plan_pixels(Blocking *b, index most, index wanted) noexcept:
 
 cdef bint plan_one_block(Blocking *b, index most, index wanted, double spare) noexcept:
     """Whether all pixels fit a block and its tasks cost less than `spare`; then planned so."""
-    plan_pixels(b, most, wanted)
+    plan_pixels(b, most, wanted, False)
     return b.units * b.blocks == 1 and makespan(b) < spare
 
 
@@ -283,20 +293,22 @@ cdef void plan_blocks(Blocking *b, bint packed) noexcept:
     cdef index fewest = min(enough, threads.maximum()) if b.copied else enough
     cdef index roomiest = max(8, min(most, POINTER_BYTES // (8 * max(1, b.taps))))
     cdef index best, best_tasks = enough, tasks, step
+    cdef bint best_ragged = False, ragged
     best = most = roomiest
     while True:
         for tasks in range(fewest, enough + 1, max(1, enough - fewest)):    # both, or the one
-            plan_pixels(b, most, tasks)
-            cost = makespan(b)
-            if task_count(b) >= tasks and (least < 0 or cost < least):
-                best, best_tasks, least = most, tasks, cost
+            for ragged in range(1 + b.copied):
+                plan_pixels(b, most, tasks, ragged)
+                cost = makespan(b)
+                if task_count(b) >= tasks and (least < 0 or cost < least):
+                    best, best_tasks, best_ragged, least = most, tasks, ragged, cost
         step = b.stripe if b.copied and b.conv.out_size[1] > 1 else tile_pixels(b)
         if most - step < min(LEAST_PIXELS, best):
             break
         most -= step
     least += PACKED * packed_group_bytes(b) / b.element * b.conv.groups / threads.maximum()
     if packed or not plan_one_block(b, roomiest, enough, least):
-        plan_pixels(b, best, best_tasks)
+        plan_pixels(b, best, best_tasks, best_ragged)
 
 
 cdef void plan_workspace(Blocking *b, bint packs_panels) noexcept:

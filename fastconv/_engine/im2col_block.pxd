@@ -24,6 +24,7 @@ cdef struct Blocking:
     index panels_per_task, panel_tasks
     index stripe, stripes   # output columns of a stripe
     index units, blocks, pixels   # each unit is cut into blocks of at most `pixels` pixels
+    index grain             # of which copied blocks are multiples: a register tile's; 0 for rows
     index row_step, column_step   # input rows and columns that strips skip where no tap looks
     index pixel_pitch, row_pitch, slice_pitch
     index copied_run        # bytes of a merged run, that is copied where it crosses an edge; or 0
@@ -81,6 +82,12 @@ cdef inline index finite_flag_at(const Blocking *b, index group, index panel) no
 cdef inline index room_behind(const fc_conv *c, int axis) noexcept nogil:
     """Outputs whose stride times coordinate is less have no tap behind the input."""
     return c.in_size[axis] + c.pad[axis] - (c.kernel[axis] - 1) * c.dilation[axis]
+
+
+cdef inline index block_start(const Blocking *b, index width, index block) noexcept nogil:
+    """First pixel of a copied unit's block, rows `width` pixels long; of one past all, their number."""
+    cdef index pixels = b.conv.out_size[1] * width, grain = b.grain or width
+    return block * pixels // b.blocks // grain * grain if block < b.blocks else pixels
 
 
 cdef void locate_block(Task *t, index block) noexcept nogil

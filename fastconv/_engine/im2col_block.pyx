@@ -22,15 +22,13 @@ cdef void locate_block(Task *t, index block) noexcept nogil:
     """Which pixels the task's block holds."""
     cdef const Blocking *b = t.b
     cdef const fc_conv *c = &b.conv
-    cdef index row
     if b.copied:
         t.stripe_at = (t.unit % b.stripes) * b.stripe
         t.stripe_width = min(b.stripe, c.out_size[2] - t.stripe_at)
         t.depth = (t.unit // b.stripes) % c.out_size[0]
         t.image = (t.unit // b.stripes) // c.out_size[0]
-        row = block * c.out_size[1] // b.blocks
-        t.first = row * t.stripe_width
-        t.count = ((block + 1) * c.out_size[1] // b.blocks - row) * t.stripe_width
+        t.first = block_start(b, t.stripe_width, block)
+        t.count = block_start(b, t.stripe_width, block + 1) - t.first
         return
     t.stripe_at = 0
     t.stripe_width = c.out_size[2]
@@ -134,10 +132,14 @@ cdef void point_into_strip(const Task *t, const char **pointers) noexcept nogil:
     cdef const fc_conv *c = &b.conv
     cdef index down = c.stride[1] // b.row_step * b.row_pitch
     cdef index right = c.stride[2] // b.column_step * b.pixel_pitch
-    cdef index row
-    for row in range(t.count // t.stripe_width):    # a block of a strip is made of whole rows
-        b.kernels.gemm.point(pointers + row * t.stripe_width, t.workspace + row * down, right,
-                             t.stripe_width)
+    cdef index column = t.first % t.stripe_width, i = 0, run
+    cdef const char *row = t.workspace
+    while i < t.count:
+        run = min(t.stripe_width - column, t.count - i)
+        b.kernels.gemm.point(pointers + i, row + column * right, right, run)
+        row += down
+        column = 0
+        i += run
     # slices are gathered by tap, rows and columns as they lie (dilation is 1 tap where stepped)
     repeat_for_taps(b, pointers, t.count, b.slice_pitch, c.dilation[1] * b.row_pitch,
                     c.dilation[2] * b.pixel_pitch)
