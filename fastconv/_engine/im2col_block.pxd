@@ -14,6 +14,7 @@ cdef struct Blocking:
     bint copied             # input is gathered into strips
     bint rows_out           # finish by rows: the result's (and residual's) channels are contiguous
     bint expects            # the result's lines are asked for before they are written
+    bint streams            # the result is written past the caches, where it begins on a boundary
     bint fused              # the register tile finishes the last chain's sums itself
     index group_in, group_out
     index taps, depth       # the reduction as the tile sees it: taps runs of depth elements

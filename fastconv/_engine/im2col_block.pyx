@@ -16,6 +16,7 @@ from .kernels cimport FC_AHEAD_STEPS, FC_CACHE_LINE, fc_finish_args, fc_gather_a
 from .kernels cimport fc_gemm_ahead_bytes, fc_gemm_args, fc_pack_args
 from .line cimport rows_touch
 from .op cimport fc_call, fc_conv, fc_view
+from .result cimport starts_on_boundary
 
 
 cdef void locate_block(Task *t, index block) noexcept nogil:
@@ -326,7 +327,8 @@ cdef fc_finish_args finish_of(const Task *t, index panel) noexcept nogil:
     f.pixels = t.count
     f.row_offset = f.residual_row_offset = channel * b.element
     f.out_rows = <char **> (t.workspace + b.out_rows_at)
-    f.expects_rows = b.expects
+    f.streams = b.streams and starts_on_boundary(&t.call.out)
+    f.expects_rows = b.expects and not f.streams
     f.residual_rows = NULL
     if t.call.residual.data != NULL:
         f.residual_rows = <const char **> (t.workspace + b.residual_rows_at)

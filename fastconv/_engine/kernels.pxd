@@ -29,6 +29,7 @@ cdef extern from "kernels.h" nogil:
         fc_epilogue epilogue
         char *const *out_rows
         int expects_rows
+        int streams
         const char *const *residual_rows
         ptrdiff_t row_offset
         ptrdiff_t residual_row_offset
@@ -95,6 +96,7 @@ cdef extern from "kernels.h" nogil:
         void (*planes)(const fc_finish_args *) noexcept nogil
         void (*expect)(const fc_finish_args *) noexcept nogil
         void (*gather)(const fc_gather_args *) noexcept nogil
+        void (*end_stream)() noexcept nogil
 
     ctypedef struct fc_kernels:
         const char *level

@@ -25,6 +25,7 @@ from .dispatch cimport kernels
 from .im2col cimport plan_im2col
 from .kernels cimport fc_gather_args, fc_kernels, fc_pack_args
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
+from .result cimport STREAMED, starts_on_boundary, streams
 from .stationary_kernels cimport FC_STATIONARY_ROWS, fc_stationary_args
 
 # Work is cut into up to this many tasks of at least this many operations.
@@ -54,6 +55,7 @@ cdef struct Stationary:
     index inner, inner_end            # output columns whose windows lie inside the input's rows
     index task_rows, columns          # of a task
     index row_blocks, column_blocks
+    bint streams                      # whole vectors are written past the caches
     bint gathers                      # into a strip: pixels that do not follow each other
     index strip_rows, strip_row       # of one kernel plane; bytes of one
     index zeros_at, rows_at, windows_at, sums_at, strip_at, workspace
@@ -79,6 +81,8 @@ cdef Prepared plan_stationary(const fc_conv *conv, const fc_view *x, const fc_vi
     b.window_row = conv.kernel[2] * b.pixel
     b.group_vectors = ceil_div(b.group_out, b.lanes)
     plan_passes(b)
+    # each line of memory by a single store: a pixel's other channels follow much later
+    b.streams = b.lanes * element == STREAMED and streams(conv, out)
     find_inner(&b.conv, &b.inner, &b.inner_end)
     if b.gathers:
         b.inner, b.inner_end = 0, b.conv.out_size[2]
@@ -338,6 +342,7 @@ cdef void multiply(const Block *t, index row, index column, index pixels,
     s.pixels = pixels
     s.run = <int> b.run
     s.sums = t.workspace + b.sums_at
+    s.streams = b.streams and starts_on_boundary(&t.call.out)
     for vector in range(b.conv.groups * b.group_vectors):
         group = vector // b.group_vectors
         channel = vector % b.group_vectors * b.lanes
@@ -401,6 +406,8 @@ cdef int stationary_task(void *context, index task, int thread) noexcept nogil:
     t.depth = task % b.conv.out_size[0]
     t.image = task // b.conv.out_size[0]
     run_block(&t)
+    if b.streams:
+        b.kernels.finish.end_stream()
     return threads.FC_OK
 
 

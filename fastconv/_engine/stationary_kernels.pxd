@@ -17,6 +17,7 @@ cdef extern from "kernels.h" nogil:
         int kept
         char *sums
         fc_pixels_out out
+        int streams
 
     ctypedef struct fc_stationary_kernels:
         int weights

@@ -31,7 +31,7 @@ from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
 from .panels cimport panel_count
-from .result cimport expects
+from .result cimport expects, streams
 from .winograd_block cimport TABLE_BYTES, Blocking, Task, odd_lines, packed_group_bytes
 from .winograd_block cimport packed_panel_at, strip_of, transform_input, transform_output
 from .winograd_block cimport width_bytes
@@ -155,6 +155,7 @@ cdef Prepared plan_winograd(const fc_conv *conv, const fc_view *x, const fc_view
         (residual.data == NULL or residual.channel == b.element)
     b.expects = not b.rows_out and expects(conv, out, FAR_PLANE)
     b.fused = b.rows_out and conv.activation <= FC_ACT_LAST_INLINE
+    b.streams = b.fused and streams(conv, out)
     plan_tiles(b, tile)
     plan_channels(b)
     plan_block(b)
@@ -257,6 +258,8 @@ cdef int run_task(void *context, index task, int thread) noexcept nogil:
         find_weights(&t, panel)
         multiply(&t, panel)
         transform_output(&t, panel)
+    if b.streams:
+        b.kernels.finish.end_stream()
     return threads.FC_OK
 
 

@@ -35,6 +35,7 @@ cdef struct Blocking:
     bint in_place           # the input's channels are contiguous
     bint rows_out           # the result's (and the residual's) channels are contiguous
     bint expects            # the result's lines are asked for before they are written
+    bint streams            # the result is written past the caches, where it begins on a boundary
     bint fused              # the output transform can finish
     index scratch_at, m_at, v_at, u_at, workspace
 

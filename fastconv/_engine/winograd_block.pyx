@@ -19,6 +19,7 @@ from .arithmetic cimport ceil_div, clamp, index
 from .epilogue cimport fc_epilogue
 from .kernels cimport FC_ACT_NONE, fc_finish_args, fc_gather_args
 from .op cimport fc_view
+from .result cimport starts_on_boundary
 from .winograd_kernels cimport fc_winograd_input_args, fc_winograd_output_args
 
 from libc.string cimport memset
@@ -377,6 +378,7 @@ cdef void transform_output(const Task *t, index panel) noexcept nogil:
             a.tile_width = 0
         a.epilogue.bias = a.residual = NULL
         a.epilogue.activation = FC_ACT_NONE
+        a.streams = b.streams and starts_on_boundary(&t.call.out)
         if b.fused:
             write_in_place(t, &a, &r, t.group * b.group_out + channel)
         else:

@@ -38,6 +38,7 @@ cdef extern from "winograd.h" nogil:
         ptrdiff_t residual_row
         ptrdiff_t residual_pixel
         ptrdiff_t residual_tile
+        int streams
 
     ctypedef struct fc_winograd_filter_args:
         const char *weight

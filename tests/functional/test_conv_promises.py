@@ -120,6 +120,41 @@ def test_a_tile_is_its_part_of_the_whole(x_shape, weight_shape, options, algorit
         np.testing.assert_array_equal(convolve(part), whole[:, :, top:bottom, left:right])
 
 
+def empty_from(shape, elements):
+    """A float32 array that begins so many elements behind a line of the cache."""
+    count = int(np.prod(shape))
+    memory = np.empty(count + 32, np.float32)
+    first = -memory.ctypes.data % 64 // 4 + elements
+    return memory[first : first + count].reshape(shape)
+
+
+@pytest.mark.every_isa
+@pytest.mark.parametrize("activation", [None, "relu", "tanh"])
+@pytest.mark.parametrize(
+    ("algorithm", "weight_shape"),
+    [
+        ("im2col", (64, 3, 3, 3)),
+        ("im2col", (48, 80, 1, 1)),
+        ("im2col", (70, 20, 3, 3)),
+        ("winograd", (64, 32, 3, 3)),
+        ("direct", (48, 3, 3, 3)),
+    ],
+)
+def test_where_a_far_result_begins_changes_no_bit(algorithm, weight_shape, activation, rng):
+    """Results of 4 MB and more are written past the caches where they begin on a line of these."""
+    kernel = weight_shape[2]
+    x = normal(rng, (1, 160, 168, weight_shape[1]))
+    weight, bias = normal(rng, weight_shape), normal(rng, weight_shape[:1])
+    shape = (1, 161 - kernel, 169 - kernel, weight_shape[0])
+    results = [empty_from(shape, elements) for elements in (0, 4)]
+    assert results[0].nbytes > 4 << 20
+    for out in results:
+        fastconv.conv2d(
+            x, weight, bias, layout="NHWC", algorithm=algorithm, activation=activation, out=out
+        )
+    np.testing.assert_array_equal(*results)
+
+
 @pytest.mark.every_isa
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_layout_changes_no_bit_of_im2col(dtype, rng):

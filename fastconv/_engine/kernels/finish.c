@@ -209,4 +209,6 @@ static void gather(const fc_gather_args *g) {
     }
 }
 
-const fc_finish_kernels FC_TABLE(finish) = {rows, planes, expect, gather};
+static void end(void) { end_stream(); }
+
+const fc_finish_kernels FC_TABLE(finish) = {rows, planes, expect, gather, end};

@@ -78,6 +78,12 @@ FC_INLINE void finish_sums(const int rows, const int vectors, const fc_gemm_args
     real *out[MAX_ROWS];
     FC_UNROLL for (int i = 0; i < rows; i++)
         out[i] = (real *)(f->out_rows[g->first + i] + f->row_offset);
+    if (f->streams) {
+        FC_UNROLL for (int i = 0; i < rows; i++) {
+            FC_UNROLL for (int j = 0; j < vectors; j++) stream(out[i] + j * FC_LANES, sum[i][j]);
+        }
+        return;
+    }
     FC_UNROLL for (int i = 0; i < rows; i++) {
         FC_UNROLL for (int j = 0; j < vectors - 1; j++) store(out[i] + j * FC_LANES, sum[i][j]);
         store_upto(out[i] + (vectors - 1) * FC_LANES, sum[i][vectors - 1], last);

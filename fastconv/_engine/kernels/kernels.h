@@ -42,7 +42,8 @@ typedef struct {
     fc_epilogue epilogue;
     /* rows(): where each pixel's channels go, channels contiguous */
     char *const *out_rows;
-    int expects_rows; /* gemm's brief chains ask for these lines before they are written */
+    int streams;      /* gemm writes these past the caches: whole vectors, on vectors' boundaries */
+    int expects_rows; /* its brief chains ask for these lines before they are written */
     const char *const *residual_rows; /* NULL without residual */
     ptrdiff_t row_offset, residual_row_offset;
     /* planes(): where each channel's pixels go, any strides */
@@ -122,6 +123,7 @@ typedef struct {
     void (*planes)(const fc_finish_args *);
     void (*expect)(const fc_finish_args *); /* asks for the lines that planes() will write */
     void (*gather)(const fc_gather_args *);
+    void (*end_stream)(void); /* before other threads may look at what was streamed */
 } fc_finish_kernels;
 
 #include "direct.h"

@@ -62,6 +62,7 @@ FC_INLINE void window_body(const int rows, const int run, const int plain,
     const fc_epilogue *e = &s->out.epilogue;
     /* The others would want registers: they come when all sums are there. */
     const int bounded = !kept && is_clip_activation(e);
+    const int streams = plain && bounded && s->streams;
     const inline_numbers numbers = numbers_of(e);
     const real *biases = kept ? NULL : (const real *)e->bias;
     const vec bias = biases ? load_upto(biases, channels) : splat(-(real)0); /* changes nothing */
@@ -96,7 +97,8 @@ FC_INLINE void window_body(const int rows, const int run, const int plain,
                 residual += s->out.residual_pixel;
             }
             if (bounded) sum = clip_activation(sum, &numbers);
-            store_upto((real *)out, sum, channels);
+            if (streams) stream((real *)out, sum);
+            else store_upto((real *)out, sum, channels);
             out += out_pixel;
         }
         if (!plain) sums += FC_LANES;

@@ -24,6 +24,7 @@ typedef struct {
     int begun, kept;
     char *sums;
     fc_pixels_out out;
+    int streams; /* whole vectors past the caches, on vectors' boundaries */
 } fc_stationary_args;
 
 typedef struct {

@@ -112,7 +112,10 @@ FC_INLINE void output_line(const int m, const int n, const fc_winograd_output_ar
         inline_activations(numbers, m / 2, y);
         FC_UNROLL for (int i = 0; i < m / 2; i++) {
             const int column = 2 * i + parity;
-            if (column < width) store_upto((real *)(dst + column * a->dst_pixel), y[i], left);
+            if (column >= width) continue;
+            real *to = (real *)(dst + column * a->dst_pixel);
+            if (a->streams) stream(to, y[i]);
+            else store_upto(to, y[i], left);
         }
     }
 }

@@ -41,6 +41,7 @@ typedef struct {
     fc_epilogue epilogue;
     const char *residual;            /* NULL without */
     ptrdiff_t residual_row, residual_pixel, residual_tile;
+    int streams;                     /* past the caches: whole vectors, on vectors' boundaries */
 } fc_winograd_output_args;
 
 /* Some input channels of one panel's filters, transformed in double and rounded once. */
