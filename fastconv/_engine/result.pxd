@@ -3,9 +3,11 @@ from .dispatch cimport machine_is_intel
 from .op cimport fc_conv, fc_view
 
 cdef enum:
-    # A result of so many bytes is in no near cache when it is written; to rows and to planes.
+    # A result of so many bytes is in no near cache when it is written; to rows and to planes, and
+    # to rows by stores past the caches, which need not be asked for.
     FAR_ROWS = 4 << 20
     FAR_RESULT = 8 << 20
+    FAR_STREAM = 3 << 20
     STREAMED = 64   # bytes: vectors of all levels begin at multiples of it
 
 
@@ -26,7 +28,7 @@ cdef inline bint streams(const fc_conv *c, const fc_view *out) noexcept nogil:
     """
     cdef index bits = c.out_channels // c.groups * (8 if c.type else 4) | out.batch \
         | out.space[0] | out.space[1] | out.space[2]
-    return bits % STREAMED == 0 and result_bytes(c) >= FAR_ROWS and not machine_is_intel()
+    return bits % STREAMED == 0 and result_bytes(c) >= FAR_STREAM and not machine_is_intel()
 
 
 cdef inline bint starts_on_boundary(const fc_view *out) noexcept nogil:
