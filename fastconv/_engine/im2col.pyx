@@ -30,7 +30,7 @@ from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
 from .panels cimport panel_count
-from .result cimport expects, expects_rows, streams
+from .result cimport NEVER_NEAR, expects, expects_rows, streams
 
 # A sum is built from chains of at most this many multiply-adds; one longer chain loses a digit.
 cdef index CHAIN = 512
@@ -352,7 +352,7 @@ cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *
         (residual.data == NULL or residual.channel == b.element)
     b.fused = b.rows_out and conv.activation <= FC_ACT_LAST_INLINE
     b.expects = expects_rows(conv) if b.rows_out else expects(conv, out, FAR_PLANE)
-    b.streams = b.fused and streams(conv, out)
+    b.streams = b.fused and streams(conv, out, NEVER_NEAR)
     b.vectors = max(1, ceil_div(b.group_out, b.kernels.gemm.lanes))
     b.panels = panel_count(b.vectors, b.kernels.gemm.tile_rows)
     b.panel = ceil_div(b.vectors, b.panels) * b.kernels.gemm.lanes

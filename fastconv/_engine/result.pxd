@@ -3,11 +3,13 @@ from .dispatch cimport machine_is_intel
 from .op cimport fc_conv, fc_view
 
 cdef enum:
-    # A result of so many bytes is in no near cache when it is written; to rows and to planes, and
-    # to rows by stores past the caches, which need not be asked for.
+    # A result of so many bytes is in no near cache when it is written; to rows and to planes.
     FAR_ROWS = 4 << 20
     FAR_RESULT = 8 << 20
-    FAR_STREAM = 3 << 20
+    # Past the caches go rows that none of them holds until they are read; and smaller ones where
+    # Winograd's stores, apart from each other, gain more by it than the next reader loses.
+    NEVER_NEAR = 32 << 20
+    FAR_TRANSFORMED = 6 << 20
     STREAMED = 64   # bytes: vectors of all levels begin at multiples of it
 
 
@@ -21,14 +23,15 @@ cdef inline bint expects_rows(const fc_conv *c) noexcept nogil:
     return result_bytes(c) >= FAR_ROWS
 
 
-cdef inline bint streams(const fc_conv *c, const fc_view *out) noexcept nogil:
-    """Whether a result of rows may be written past the caches: all its vectors are whole.
+cdef inline bint streams(const fc_conv *c, const fc_view *out, double least) noexcept nogil:
+    """Whether a result of rows is written past the caches: of so many bytes, all vectors whole.
 
-    What is not fetched before it is overwritten costs half. Measured on AMD alone.
+    What is not fetched before it is overwritten costs half, but its reader must fetch it from
+    memory. Measured on AMD alone.
     """
     cdef index bits = c.out_channels // c.groups * (8 if c.type else 4) | out.batch \
         | out.space[0] | out.space[1] | out.space[2]
-    return bits % STREAMED == 0 and result_bytes(c) >= FAR_STREAM and not machine_is_intel()
+    return bits % STREAMED == 0 and result_bytes(c) >= least and not machine_is_intel()
 
 
 cdef inline bint starts_on_boundary(const fc_view *out) noexcept nogil:

@@ -25,7 +25,7 @@ from .dispatch cimport kernels
 from .im2col cimport plan_im2col
 from .kernels cimport fc_gather_args, fc_kernels, fc_pack_args
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
-from .result cimport STREAMED, starts_on_boundary, streams
+from .result cimport NEVER_NEAR, STREAMED, starts_on_boundary, streams
 from .stationary_kernels cimport FC_STATIONARY_ROWS, fc_stationary_args
 
 # Work is cut into up to this many tasks of at least this many operations.
@@ -82,7 +82,7 @@ cdef Prepared plan_stationary(const fc_conv *conv, const fc_view *x, const fc_vi
     b.group_vectors = ceil_div(b.group_out, b.lanes)
     plan_passes(b)
     # each line of memory by a single store: a pixel's other channels follow much later
-    b.streams = b.lanes * element == STREAMED and streams(conv, out)
+    b.streams = b.lanes * element == STREAMED and streams(conv, out, NEVER_NEAR)
     find_inner(&b.conv, &b.inner, &b.inner_end)
     if b.gathers:
         b.inner, b.inner_end = 0, b.conv.out_size[2]

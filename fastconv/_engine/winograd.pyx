@@ -31,7 +31,7 @@ from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
 from .panels cimport panel_count
-from .result cimport expects, streams
+from .result cimport FAR_TRANSFORMED, expects, streams
 from .winograd_block cimport TABLE_BYTES, Blocking, Task, odd_lines, packed_group_bytes
 from .winograd_block cimport packed_panel_at, strip_of, transform_input, transform_output
 from .winograd_block cimport width_bytes
@@ -155,7 +155,7 @@ cdef Prepared plan_winograd(const fc_conv *conv, const fc_view *x, const fc_view
         (residual.data == NULL or residual.channel == b.element)
     b.expects = not b.rows_out and expects(conv, out, FAR_PLANE)
     b.fused = b.rows_out and conv.activation <= FC_ACT_LAST_INLINE
-    b.streams = b.fused and streams(conv, out)
+    b.streams = b.fused and streams(conv, out, FAR_TRANSFORMED)
     plan_tiles(b, tile)
     plan_channels(b)
     plan_block(b)

@@ -129,7 +129,7 @@ def empty_from(shape, elements):
 
 
 @pytest.mark.every_isa
-@pytest.mark.parametrize("activation", [None, "relu", "tanh"])
+@pytest.mark.parametrize("activation", [None, "relu"])
 @pytest.mark.parametrize(
     ("algorithm", "weight_shape"),
     [
@@ -141,13 +141,13 @@ def empty_from(shape, elements):
     ],
 )
 def test_where_a_far_result_begins_changes_no_bit(algorithm, weight_shape, activation, rng):
-    """Results of 3 MB and more are written past the caches where they begin on a line of these."""
+    """Results of 32 MB and more are written past the caches where they begin on a line of these."""
     kernel = weight_shape[2]
-    x = normal(rng, (1, 160, 168, weight_shape[1]))
+    x = normal(rng, (1, 424, 420, weight_shape[1]))
     weight, bias = normal(rng, weight_shape), normal(rng, weight_shape[:1])
-    shape = (1, 161 - kernel, 169 - kernel, weight_shape[0])
+    shape = (1, 425 - kernel, 421 - kernel, weight_shape[0])
     results = [empty_from(shape, elements) for elements in (0, 4)]
-    assert results[0].nbytes > 3 << 20
+    assert results[0].nbytes >= 32 << 20
     for out in results:
         fastconv.conv2d(
             x, weight, bias, layout="NHWC", algorithm=algorithm, activation=activation, out=out
