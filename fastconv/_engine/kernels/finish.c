@@ -209,6 +209,4 @@ static void gather(const fc_gather_args *g) {
     }
 }
 
-static void end(void) { end_stream(); }
-
-const fc_finish_kernels FC_TABLE(finish) = {rows, planes, expect, gather, end};
+const fc_finish_kernels FC_TABLE(finish) = {rows, planes, expect, gather, end_stream};
