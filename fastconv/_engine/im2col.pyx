@@ -21,9 +21,9 @@ same memory, where each panel has only one such task: so packed weights never le
 from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
-from .im2col_block cimport Blocking, TapRange, Task, find_tap_ranges, finish
+from .im2col_block cimport Blocking, TapRange, Task, block_start, find_tap_ranges, finish
 from .im2col_block cimport finish_planes, finite_flag_at
-from .im2col_block cimport block_start, find_weights, gather_strip, locate_block, multiply, pack_panel
+from .im2col_block cimport find_weights, gather_strip, locate_block, multiply, pack_panel
 from .im2col_block cimport packed_group_bytes, packed_panel_at, point_at_result, point_into_input
 from .im2col_block cimport point_into_strip, room_behind
 from .kernels cimport FC_ACT_LAST_INLINE
@@ -161,7 +161,8 @@ cdef index as_many_for_each(index blocks, index rows) noexcept:
 cdef void plan_copied(Blocking *b, index most, bint ragged) noexcept:
     """Blocks of whole output rows of a stripe, as many as the strip's share of L2 allows.
 
-    Some have a row more than others; `ragged` ones share the same pixels evenly, tile by tile.
+    Some have a row more than others; `ragged` ones share a single stripe's pixels evenly, tile by
+    tile.
     """
     cdef const fc_conv *c = &b.conv
     cdef index columns = c.out_size[2], rows, unit = 8
@@ -187,7 +188,7 @@ cdef void plan_copied(Blocking *b, index most, bint ragged) noexcept:
         b.pixels = rows * b.stripe
     b.blocks = as_many_for_each(ceil_div(c.out_size[1], rows), c.out_size[1])
     b.pixels = ceil_div(c.out_size[1], b.blocks) * b.stripe
-    if ragged and b.stripes == 1:
+    if ragged:
         b.grain = tile_pixels(b)
         b.pixels = ceil_div(c.out_size[1] * b.stripe, b.blocks) + b.grain - 1
     b.row_pitch = strip_columns(b) * b.pixel_pitch
@@ -278,6 +279,19 @@ cdef bint plan_one_block(Blocking *b, index most, index wanted, double spare) no
     return b.units * b.blocks == 1 and makespan(b) < spare
 
 
+cdef struct Choice:
+    index most, tasks   # of pixels, and wanted
+    bint ragged
+    double cost         # less than 0: none yet
+
+
+cdef void consider(Blocking *b, Choice *best, index most, index tasks, bint ragged) noexcept:
+    plan_pixels(b, most, tasks, ragged)
+    cdef double cost = makespan(b)
+    if task_count(b) >= tasks and (best.cost < 0 or cost < best.cost):
+        best.most, best.tasks, best.ragged, best.cost = most, tasks, ragged, cost
+
+
 cdef void plan_blocks(Blocking *b, bint packed) noexcept:
     """Pixels per block and panels per task: enough tasks, and equal work for every thread.
 
@@ -286,29 +300,28 @@ cdef void plan_blocks(Blocking *b, bint packed) noexcept:
     """
     cdef index most = MERGED_BLOCK_PIXELS if b.merged else \
         COPIED_BLOCK_PIXELS if b.copied else BLOCK_PIXELS
-    cdef double operations = conv_operations(&b.conv), least = -1, cost
+    cdef double operations = conv_operations(&b.conv)
     cdef index wanted = <index> max(1.0, min(<double> TASKS, operations / TASK_OPERATIONS))
     cdef index enough = min(wanted, TASKS_PER_THREAD * threads.maximum())
     # tasks of the same pixels copy the same strip
     cdef index fewest = min(enough, threads.maximum()) if b.copied else enough
     cdef index roomiest = max(8, min(most, POINTER_BYTES // (8 * max(1, b.taps))))
-    cdef index best, best_tasks = enough, tasks, step
-    cdef bint best_ragged = False, ragged
-    best = most = roomiest
+    cdef index tasks, step
+    cdef Choice best
+    best.most, best.tasks, best.ragged, best.cost = roomiest, enough, False, -1
+    most = roomiest
     while True:
         for tasks in range(fewest, enough + 1, max(1, enough - fewest)):    # both, or the one
-            for ragged in range(1 + b.copied):
-                plan_pixels(b, most, tasks, ragged)
-                cost = makespan(b)
-                if task_count(b) >= tasks and (least < 0 or cost < least):
-                    best, best_tasks, best_ragged, least = most, tasks, ragged, cost
+            consider(b, &best, most, tasks, False)
+            if b.copied and b.stripes == 1:
+                consider(b, &best, most, tasks, True)
         step = b.stripe if b.copied and b.conv.out_size[1] > 1 else tile_pixels(b)
-        if most - step < min(LEAST_PIXELS, best):
+        if most - step < min(LEAST_PIXELS, best.most):
             break
         most -= step
-    least += PACKED * packed_group_bytes(b) / b.element * b.conv.groups / threads.maximum()
-    if packed or not plan_one_block(b, roomiest, enough, least):
-        plan_pixels(b, best, best_tasks, best_ragged)
+    best.cost += PACKED * packed_group_bytes(b) / b.element * b.conv.groups / threads.maximum()
+    if packed or not plan_one_block(b, roomiest, enough, best.cost):
+        plan_pixels(b, best.most, best.tasks, best.ragged)
 
 
 cdef void plan_workspace(Blocking *b, bint packs_panels) noexcept:

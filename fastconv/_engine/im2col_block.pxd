@@ -86,7 +86,7 @@ cdef inline index room_behind(const fc_conv *c, int axis) noexcept nogil:
 
 
 cdef inline index block_start(const Blocking *b, index width, index block) noexcept nogil:
-    """First pixel of a copied unit's block, rows `width` pixels long; of one past all, their number."""
+    """Pixels of a copied unit before a block, in rows of `width`; of one past all, every one."""
     cdef index pixels = b.conv.out_size[1] * width, grain = b.grain or width
     return block * pixels // b.blocks // grain * grain if block < b.blocks else pixels
 
