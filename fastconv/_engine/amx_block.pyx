@@ -21,6 +21,7 @@ weights of zero.
 """
 
 from .arithmetic cimport ceil_div, clamp, index
+from .epilogue cimport epilogue_of
 from .halves_kernels cimport fc_halves_run_args, fc_halves_split_args
 from .kernels cimport FC_CACHE_LINE, fc_finish_args, fc_gather_args
 from .line cimport rows_touch
@@ -228,10 +229,7 @@ cdef void finish(const Task *t, index panel) noexcept nogil:
     cdef fc_finish_args f
     f.sum_row = FC_TILE_SUM_ROW
     f.channels = min(FC_TILE_PANEL, b.group_out - panel * FC_TILE_PANEL)
-    f.epilogue.bias = t.call.bias + channel * 4 if t.call.bias != NULL else NULL
-    f.epilogue.activation = b.conv.activation
-    f.epilogue.alpha = b.conv.alpha
-    f.epilogue.beta = b.conv.beta
+    f.epilogue = epilogue_of(&b.conv, t.call, channel)
     f.row_offset = f.residual_row_offset = channel * 4
     if b.line == t.columns and (b.rows_out or (rows_touch(&t.call.out, t.columns)
                                                and rows_touch(&t.call.residual, t.columns))):

@@ -31,4 +31,5 @@ class ConvCall:
     def run(
         self, x: np.ndarray, weight: np.ndarray | None, packed: Packed | None,
         bias: np.ndarray | None, residual: np.ndarray | None, out: np.ndarray | None,
+        slopes: np.ndarray | None = None,
     ) -> np.ndarray: ...

@@ -19,11 +19,12 @@ from .arrays cimport Axes, axes_of, contiguous_strides, exact_integers, raise_fo
 from .arrays cimport view_of
 from .depthwise cimport plan_depthwise
 from .direct cimport plan_planes
+from .epilogue cimport FC_ACT_CLIP, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH, FC_ACT_LEAKY_RELU
+from .epilogue cimport FC_ACT_NONE, FC_ACT_PRELU, FC_ACT_RELU, FC_ACT_SCALED_HARDSWISH
+from .epilogue cimport FC_ACT_SIGMOID, FC_ACT_SILU, FC_ACT_TANH
+from .grid cimport table_data
 from .grouped cimport plan_grouped
 from .im2col cimport plan_im2col
-from .kernels cimport FC_ACT_CLIP, FC_ACT_HARDSIGMOID, FC_ACT_HARDSWISH, FC_ACT_LEAKY_RELU
-from .kernels cimport FC_ACT_NONE, FC_ACT_RELU, FC_ACT_SCALED_HARDSWISH, FC_ACT_SIGMOID
-from .kernels cimport FC_ACT_SILU, FC_ACT_TANH
 from .line cimport join_rows
 from .memory cimport Buffer, allocate, borrow_workspace, return_workspace
 from .winograd cimport plan_winograd
@@ -51,6 +52,7 @@ ACTIVATION_CODES = {
     "hardsigmoid": FC_ACT_HARDSIGMOID,
     "hardswish": FC_ACT_HARDSWISH,
     "scaled_hardswish": FC_ACT_SCALED_HARDSWISH,
+    "prelu": FC_ACT_PRELU,
 }
 
 
@@ -354,7 +356,7 @@ cdef class ConvCall:
             code = part.op.pack(part.op.blocking, source, buffer.data)
         raise_for(code)
 
-    def run(self, cnp.ndarray x, weight, Packed packed, bias, residual, out):
+    def run(self, cnp.ndarray x, weight, Packed packed, bias, residual, out, slopes=None):
         """Convolve.
 
         Parameters
@@ -365,20 +367,22 @@ cdef class ConvCall:
             Packed for this call when `packed` is None.
         packed : Packed or None
         bias : ndarray or None
+        slopes : ndarray or None
+            Of the activation "prelu", one per output channel.
         """
         cdef cnp.ndarray result = new_array(self.out_shape, self.dtype) if out is None else out
         cdef list buffers
         if self.empty:
             return result
         if packed is not None:
-            self.run_parts(x, packed.buffers, bias, residual, result, True)
+            self.run_parts(x, packed.buffers, bias, slopes, residual, result, True)
             return result
         if listening() is not None:
             listening().fail()
         borrowed = []
         try:
             weights = [self.weights_for_once(part, weight, borrowed) for part in self.parts]
-            self.run_parts(x, weights, bias, residual, result, False)
+            self.run_parts(x, weights, bias, slopes, residual, result, False)
         finally:
             for buffer in borrowed:
                 return_workspace(buffer)
@@ -395,21 +399,18 @@ cdef class ConvCall:
         self.pack_part(part, plain, buffer)
         return buffer
 
-    cdef run_parts(self, cnp.ndarray x, list weights, bias, residual, cnp.ndarray out,
+    cdef run_parts(self, cnp.ndarray x, list weights, bias, slopes, residual, cnp.ndarray out,
                    bint lasting):
         """Run all parts; `weights` has for each a Buffer of packed ones, or an array.
 
-        Those that are `lasting` stay where they are, as the bias does: a tape may know of them.
+        Those that are `lasting` stay where they are, as bias and slopes do: a tape may know of them.
         """
         cdef ConvFrame frame
         cdef fc_call *call = &frame.call
         cdef Part part
         cdef Prepared op
-        cdef cnp.ndarray vector = None
-        call.bias = NULL
-        if bias is not None:
-            vector = self.plain_bias(bias)
-            call.bias = <const char *> cnp.PyArray_DATA(vector)
+        cdef tuple tables = (self.plain_table(bias), self.plain_table(slopes))
+        call.bias, call.slopes = table_data(tables[0]), table_data(tables[1])
         for part, source in zip(self.parts, weights):
             op = part.op
             frame.blocking, frame.run = op.blocking, op.run
@@ -425,17 +426,17 @@ cdef class ConvCall:
             else:
                 call.weight = <const char *> cnp.PyArray_DATA(<cnp.ndarray> source)
             if lasting:
-                perform_part(&frame, op, residual is not None, (op, source, vector))
+                perform_part(&frame, op, residual is not None, (op, source, *tables))
             else:
                 execute(run_frame, &frame, op.workspace_bytes)
 
-    cdef cnp.ndarray plain_bias(self, bias):
-        """bias as a contiguous aligned vector of the compute dtype."""
-        cdef cnp.ndarray vector = bias
-        if cnp.PyArray_TYPE(vector) == self.typenum and cnp.PyArray_IS_C_CONTIGUOUS(vector) \
+    cdef cnp.ndarray plain_table(self, table):
+        """A number for each channel as a contiguous aligned vector of the compute dtype."""
+        cdef cnp.ndarray vector = table
+        if table is None or cnp.PyArray_TYPE(vector) == self.typenum and cnp.PyArray_IS_C_CONTIGUOUS(vector) \
                 and cnp.PyArray_ISBEHAVED_RO(vector):
             return vector
-        return np.ascontiguousarray(bias, self.dtype)
+        return np.ascontiguousarray(table, self.dtype)
 
 
 cdef int perform_part(ConvFrame *frame, Prepared op, bint residual, tuple keep) except -1:

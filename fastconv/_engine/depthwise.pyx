@@ -18,10 +18,11 @@ from libc.string cimport memcpy, memset
 
 from . cimport threads
 from .arithmetic cimport ceil_div, clamp, gcd, index, round_up
-from .direct cimport address, conv_work, epilogue_of, find_inner, input_row, plan_planes
+from .direct cimport address, conv_work, find_inner, input_row, plan_planes
 from .direct_kernels cimport fc_depthwise_args, fc_direct_kernels, fc_window_row
 from .dispatch cimport kernels
-from .kernels cimport FC_ACT_NONE, fc_finish_args, fc_kernels, fc_pack_args
+from .epilogue cimport FC_ACT_PRELU, epilogue_of, no_epilogue
+from .kernels cimport fc_finish_args, fc_kernels, fc_pack_args
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 
 cdef index CHAIN = 512
@@ -90,7 +91,11 @@ cdef bint is_dense(const fc_view *view, index pixel) noexcept nogil:
 
 cdef void plan_joined(Depthwise *b, const fc_view *x, const fc_view *out,
                       const fc_view *residual) noexcept nogil:
-    """Join pixels that follow each other without a gap, at stride 1, until they fill vectors."""
+    """Join pixels that follow each other without a gap, at stride 1, until they fill vectors.
+
+    Where an activation has slopes they would have to be repeated as the bias is; few networks have
+    such a layer.
+    """
     cdef const fc_conv *c = &b.conv
     cdef index lanes = b.kernels.direct.lanes, channels = c.out_channels
     cdef index pixel = channels * b.element
@@ -98,7 +103,7 @@ cdef void plan_joined(Depthwise *b, const fc_view *x, const fc_view *out,
     b.padded = round_up(channels, lanes)
     b.sum_pixel = b.padded * b.element
     if channels % lanes and channels < JOINED_BELOW * lanes and c.stride[2] == 1 \
-            and x.space[2] == pixel \
+            and x.space[2] == pixel and c.activation != FC_ACT_PRELU \
             and (not b.in_place or (out.space[2] == pixel and is_dense(residual, pixel))):
         b.joined = lanes // gcd(channels, lanes)
         b.padded = b.joined * channels
@@ -237,7 +242,7 @@ cdef void finish_row(const Row *t) noexcept nogil:
     f.sum_row = b.sum_pixel
     f.pixels = t.end - t.column
     f.channels = b.conv.out_channels
-    f.epilogue = epilogue_of(&b.conv, call.bias, 0)
+    f.epilogue = epilogue_of(&b.conv, call, 0)
     f.out = address(&call.out, t.image, 0, t.depth, t.row, t.column)
     f.out_channel = call.out.channel
     f.out_pixel = call.out.space[2]
@@ -260,10 +265,8 @@ cdef void run_row(const Row *t) noexcept nogil:
     d.window = <fc_window_row *> (t.workspace + b.windows_at)
     d.w = t.call.packed
     d.w_tap = b.padded * b.element
-    d.out.epilogue = epilogue_of(c, NULL, 0)
-    if not b.in_place:
-        d.out.epilogue.activation = FC_ACT_NONE
-    elif t.call.bias != NULL:
+    d.out.epilogue = epilogue_of(c, t.call, 0) if b.in_place else no_epilogue()
+    if d.out.epilogue.bias != NULL:
         d.out.epilogue.bias = t.workspace + b.bias_at
     find_kernel_rows(t)
     if b.joined > 1:

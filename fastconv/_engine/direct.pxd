@@ -1,6 +1,5 @@
 from .arithmetic cimport ceil_div, clamp, index
 from .direct_kernels cimport FC_PLANES_CHANNELS
-from .epilogue cimport fc_epilogue
 from .op cimport Prepared, fc_conv, fc_view
 
 # Vectors along the width: any convolution; made for single planes, few channels and depthwise
@@ -31,15 +30,6 @@ cdef inline double conv_work(const fc_conv *c, index element) noexcept nogil:
     cdef double inputs = c.batch * c.in_channels * c.in_size[0] * c.in_size[1] * c.in_size[2]
     return 2 * outputs * (c.in_channels // c.groups) * c.kernel[0] * c.kernel[1] * c.kernel[2] \
         + 4.0 * element * (inputs + outputs)
-
-
-cdef inline fc_epilogue epilogue_of(const fc_conv *c, const char *bias, index at) noexcept nogil:
-    cdef fc_epilogue epilogue
-    epilogue.bias = bias + at if bias != NULL else NULL
-    epilogue.activation = c.activation
-    epilogue.alpha = c.alpha
-    epilogue.beta = c.beta
-    return epilogue
 
 
 cdef inline char *address(const fc_view *view, index image, index channel, index depth, index row,

@@ -19,6 +19,7 @@ from . cimport threads
 from .arithmetic cimport ceil_div, clamp, count_on, digits_of, gcd, index, round_up
 from .direct_kernels cimport fc_direct_kernels, fc_interleave_args
 from .direct_kernels cimport fc_planes_args, fc_split_args
+from .epilogue cimport epilogue_of
 from .dispatch cimport kernels
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
@@ -398,7 +399,7 @@ cdef void add_chain(const Block *t, const Chain *chain, bint is_first, bint is_l
             + chain.plane * p.w_plane + chain.row * p.w_row + chain.tap * tap_bytes
         p.sums = t.workspace + b.sums_at \
             + (first_channel(b, tile) - first_channel(b, t.first_tile)) * b.sum_channel
-        p.epilogue = epilogue_of(c, t.call.bias, channel * b.element)
+        p.epilogue = epilogue_of(c, t.call, channel)
         p.out = address(out, t.image, channel, t.depth, t.row, t.column)
         if residual.data != NULL:
             p.residual = address(residual, t.image, channel, t.depth, t.row, t.column)

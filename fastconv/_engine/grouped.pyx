@@ -16,10 +16,11 @@ from libc.string cimport memset
 
 from . cimport threads
 from .arithmetic cimport ceil_div, clamp, gcd, index, round_up
-from .direct cimport address, conv_work, epilogue_of, plan_planes
+from .direct cimport address, conv_work, plan_planes
 from .direct_kernels cimport fc_direct_kernels, fc_group_lanes, fc_grouped_args, fc_window_row
 from .dispatch cimport kernels
-from .kernels cimport FC_ACT_NONE, fc_finish_args, fc_gather_args, fc_kernels, fc_pack_args
+from .epilogue cimport epilogue_of, no_epilogue
+from .kernels cimport fc_finish_args, fc_gather_args, fc_kernels, fc_pack_args
 from .line cimport rows_touch
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 
@@ -317,7 +318,7 @@ cdef void finish_sums(const Block *t) noexcept nogil:
     cdef fc_finish_args f
     f.sum_row = b.sum_pixel
     f.channels = t.channels_out
-    f.epilogue = epilogue_of(&b.conv, call.bias, t.channel_out * b.element)
+    f.epilogue = epilogue_of(&b.conv, call, t.channel_out)
     f.out_channel = call.out.channel
     f.out_pixel = call.out.space[2]
     f.residual = NULL
@@ -353,10 +354,7 @@ cdef void run_block(const Block *t) noexcept nogil:
     g.window = window
     g.w_vector = vector_bytes(b)
     g.w = t.call.packed + t.vector * g.w_vector
-    g.out.epilogue = epilogue_of(&b.conv, t.call.bias, t.channel_out * b.element)
-    if not b.writes:
-        g.out.epilogue.bias = NULL
-        g.out.epilogue.activation = FC_ACT_NONE
+    g.out.epilogue = epilogue_of(&b.conv, t.call, t.channel_out) if b.writes else no_epilogue()
     gather_strip(t)
     for row in range(t.rows):
         aim_at_strip(t, window, row)

@@ -21,12 +21,12 @@ same memory, where each panel has only one such task: so packed weights never le
 from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
+from .epilogue cimport FC_ACT_LAST_INLINE
 from .im2col_block cimport Blocking, TapRange, Task, block_start, find_tap_ranges, finish
 from .im2col_block cimport finish_planes, finite_flag_at
 from .im2col_block cimport find_weights, gather_strip, locate_block, multiply, pack_panel
 from .im2col_block cimport packed_group_bytes, packed_panel_at, point_at_result, point_into_input
 from .im2col_block cimport point_into_strip, room_behind
-from .kernels cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
 from .panels cimport panel_count

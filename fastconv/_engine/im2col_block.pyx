@@ -12,6 +12,7 @@
 from libc.string cimport memcpy, memset
 
 from .arithmetic cimport ceil_div, clamp, index
+from .epilogue cimport epilogue_of
 from .kernels cimport FC_AHEAD_STEPS, FC_CACHE_LINE, fc_finish_args, fc_gather_args
 from .kernels cimport fc_gemm_ahead_bytes, fc_gemm_args, fc_pack_args
 from .line cimport rows_touch
@@ -319,10 +320,7 @@ cdef fc_finish_args finish_of(const Task *t, index panel) noexcept nogil:
     cdef fc_finish_args f
     f.sum_row = panel_width(b, panel) * b.element
     f.channels = panel_channels(b, panel)
-    f.epilogue.bias = t.call.bias + channel * b.element if t.call.bias != NULL else NULL
-    f.epilogue.activation = b.conv.activation
-    f.epilogue.alpha = b.conv.alpha
-    f.epilogue.beta = b.conv.beta
+    f.epilogue = epilogue_of(&b.conv, t.call, channel)
     f.sums = t.workspace + b.sums_at
     f.pixels = t.count
     f.row_offset = f.residual_row_offset = channel * b.element

@@ -17,9 +17,6 @@ from .winograd_kernels cimport fc_winograd_kernels
 
 cdef extern from "kernels.h" nogil:
     int FC_MAX_VECTORS
-    int FC_ACT_NONE, FC_ACT_RELU, FC_ACT_CLIP, FC_ACT_HARDSWISH, FC_ACT_SCALED_HARDSWISH
-    int FC_ACT_LAST_INLINE
-    int FC_ACT_LEAKY_RELU, FC_ACT_SIGMOID, FC_ACT_TANH, FC_ACT_SILU, FC_ACT_HARDSIGMOID
 
     ctypedef struct fc_finish_args:
         const char *sums

@@ -38,6 +38,7 @@ cdef struct fc_call:
     const char *packed
     const char *weight       # read where packed is NULL: contiguous (K, C / groups, *kernel)
     const char *bias         # NULL without bias
+    const char *slopes       # one per output channel, for the activation that has them
     char *workspace          # thread t's part starts at workspace + t * workspace_bytes
     int threads              # that many parts
 

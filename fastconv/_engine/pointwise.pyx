@@ -17,8 +17,9 @@ them where they lie.
 
 from . cimport threads
 from .arithmetic cimport ceil_div, clamp, index, round_up
-from .direct cimport conv_work, epilogue_of, pack_tiles, tile_count, tile_start
+from .direct cimport conv_work, pack_tiles, tile_count, tile_start
 from .direct_kernels cimport FC_PLANES_CHANNELS, fc_direct_kernels, fc_planes_args, fc_split_args
+from .epilogue cimport epilogue_of
 from .dispatch cimport kernels, machine_is_intel
 from .kernels cimport FC_CACHE_LINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
@@ -201,7 +202,7 @@ cdef void add_planes(const Strip *t, fc_planes_args *p, index first) noexcept no
         p.part = t.workspace + b.parts_at + at
         p.next = next_line(t, tile - t.first_tile)
         p.sums = t.workspace + b.sums_at + at
-        p.epilogue = epilogue_of(&b.conv, t.call.bias, channel * b.element)
+        p.epilogue = epilogue_of(&b.conv, t.call, channel)
         p.out = address(t, out, channel)
         if residual.data != NULL:
             p.residual = address(t, residual, channel)

@@ -20,8 +20,9 @@ from libc.string cimport memset
 
 from . cimport threads
 from .arithmetic cimport ceil_div, clamp, index, round_up
-from .direct cimport address, conv_work, epilogue_of, find_inner, input_row
+from .direct cimport address, conv_work, find_inner, input_row
 from .dispatch cimport kernels
+from .epilogue cimport epilogue_of
 from .im2col cimport plan_im2col
 from .kernels cimport fc_gather_args, fc_kernels, fc_pack_args
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
@@ -324,7 +325,7 @@ cdef void aim_result(const Block *t, fc_stationary_args *s, index channel, index
     """Where output channels go, of pixels that follow each other along an axis."""
     cdef const Stationary *b = t.b
     cdef const fc_view *residual = &t.call.residual
-    s.out.epilogue = epilogue_of(&b.conv, t.call.bias, channel * b.element)
+    s.out.epilogue = epilogue_of(&b.conv, t.call, channel)
     s.out.out = address(&t.call.out, t.image, channel, t.depth, row, column)
     s.out.out_pixel = t.call.out.space[axis]
     s.out.residual = NULL

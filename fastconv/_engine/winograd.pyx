@@ -27,7 +27,7 @@ from .winograd_cost import tiles_along
 from . cimport threads
 from .arithmetic cimport ceil_div, index, round_up
 from .dispatch cimport kernels
-from .kernels cimport FC_ACT_LAST_INLINE
+from .epilogue cimport FC_ACT_LAST_INLINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
 from .panels cimport panel_count

@@ -16,8 +16,8 @@ itself. Tiles of all grids are numbered together, in the order of their first ou
 """
 
 from .arithmetic cimport ceil_div, clamp, index
-from .epilogue cimport fc_epilogue
-from .kernels cimport FC_ACT_NONE, fc_finish_args, fc_gather_args
+from .epilogue cimport epilogue_of, no_epilogue
+from .kernels cimport fc_finish_args, fc_gather_args
 from .op cimport fc_view
 from .result cimport starts_on_boundary
 from .winograd_kernels cimport fc_winograd_input_args, fc_winograd_output_args
@@ -227,16 +227,6 @@ cdef void transform_input(const Task *t) noexcept nogil:
         a.first_tile += r.tiles
 
 
-cdef fc_epilogue epilogue_of(const Task *t, index channel) noexcept nogil:
-    """What happens to sums on their way out, from a channel on."""
-    cdef fc_epilogue e
-    e.bias = t.call.bias + channel * t.b.element if t.call.bias != NULL else NULL
-    e.activation = t.b.conv.activation
-    e.alpha = t.b.conv.alpha
-    e.beta = t.b.conv.beta
-    return e
-
-
 cdef void write_in_place(const Task *t, fc_winograd_output_args *a, const Run *r,
                          index channel) noexcept nogil:
     """Output transform straight to a result whose channels are contiguous."""
@@ -247,7 +237,7 @@ cdef void write_in_place(const Task *t, fc_winograd_output_args *a, const Run *r
     a.dst_row = b.dilation_down * out.space[1]
     a.dst_pixel = pixel_step(b, a.dst_row, b.dilation_across * out.space[2])
     a.dst_tile = b.tile_step * out.space[2]
-    a.epilogue = epilogue_of(t, channel)
+    a.epilogue = epilogue_of(&b.conv, t.call, channel)
     if residual.data != NULL:
         a.residual = address(residual, r.image, r.depth, r.row, r.column) + channel * b.element
         a.residual_row = b.dilation_down * residual.space[1]
@@ -343,7 +333,7 @@ cdef void write_copied(const Task *t, fc_winograd_output_args *a, const Run *r, 
             finish_planes(t, &f, r, &s, height, channel, True)
             f.sums = a.dst
         b.kernels.winograd.output[b.axes][b.form](a)
-        f.epilogue = epilogue_of(t, channel)
+        f.epilogue = epilogue_of(&b.conv, t.call, channel)
         if b.rows_out:
             f.row_offset = f.residual_row_offset = channel * b.element
             b.kernels.finish.rows(&f)
@@ -376,8 +366,8 @@ cdef void transform_output(const Task *t, index panel) noexcept nogil:
         if b.tile_width == 1:
             a.width = height
             a.tile_width = 0
-        a.epilogue.bias = a.residual = NULL
-        a.epilogue.activation = FC_ACT_NONE
+        a.epilogue = no_epilogue()
+        a.residual = NULL
         a.streams = b.streams and starts_on_boundary(&t.call.out)
         if b.fused:
             write_in_place(t, &a, &r, t.group * b.group_out + channel)

@@ -131,7 +131,8 @@ def _sizes(feeds: dict[str, np.ndarray]) -> str:
 def _words(fused: Any) -> str:
     if fused is None or isinstance(fused, str):
         return fused or ""
-    return " ".join(word if isinstance(word, str) else f"{word:.4g}" for word in fused)
+    return " ".join(word if isinstance(word, str) else f"{word:.4g}"
+                    for word in fused if not isinstance(word, np.ndarray))
 
 
 def _row(node: dict[str, Any]) -> tuple[str, ...]:

@@ -109,10 +109,13 @@ def _check_shape(op, name, array, shape, what):
 
 def check_bias(op, bias, out_channels):
     """Return `bias` as an ndarray of shape ``(out_channels,)``, or None where it is None."""
-    if bias is None:
-        return None
-    array = as_array(op, "bias", bias)
-    _check_shape(op, "bias", array, (out_channels,), "one number per output channel")
+    return None if bias is None else check_table(op, "bias", bias, out_channels)
+
+
+def check_table(op, name, table, out_channels):
+    """Return `table` as an ndarray of shape ``(out_channels,)``."""
+    array = as_array(op, name, table)
+    _check_shape(op, name, array, (out_channels,), "one number per output channel")
     return array
 
 

@@ -17,6 +17,7 @@ from ._arrays import (
     check_bias,
     check_out,
     check_residual,
+    check_table,
     compute_dtype,
     plain_array,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "check_bias",
     "check_out",
     "check_residual",
+    "check_table",
     "compute_dtype",
     "conv_geometry",
     "conv_output_size",

@@ -31,6 +31,7 @@ from .._engine.stationary import stationary_tile, stationary_weights
 from ..config import check_precision, get_precision
 from ._cache import BoundedCache
 from ._check import (
+    Activation,
     as_array,
     check_bias,
     check_out,
@@ -67,7 +68,7 @@ def convolve(op, x, weight, bias, residual, out, precision, arguments, packed=No
     if precision is None:
         precision = get_precision()
     try:
-        key = _signature(op, x, weight, residual, out, precision, arguments, packed is not None)
+        key = _signature(op, x, weight, residual, out, precision, arguments, packed)
         planned = _calls.get(key)
         if planned is None and packed is not None:
             planned = packed.resized(x, residual, out, precision, arguments)
@@ -96,11 +97,12 @@ def shape_only(shape, dtype):
 class Packings(dict):
     """What a prepared convolution keeps for its weights.
 
-    Packed ones by `ConvCall.packing`; where the array is given up, how to have it again; and a
-    planned call, which those of other sizes follow from.
+    Packed ones by `ConvCall.packing`; where the array is given up, how to have it again; the slopes
+    of what is negative behind it; and a planned call, which those of other sizes follow from.
     """
 
     restore = None
+    slopes = None
     known = None
 
     def whole(self, weight):
@@ -133,8 +135,8 @@ class Packings(dict):
 
 def _signature(op, x, weight, residual, out, precision, arguments, packed, exact=False):
     return (
-        op, x.shape, x.strides, x.dtype, weight.shape, weight.dtype, precision, arguments, packed,
-        exact,
+        op, x.shape, x.strides, x.dtype, weight.shape, weight.dtype, precision, arguments,
+        packed is not None, packed is not None and packed.slopes is not None, exact,
         None if residual is None else residual.strides,
         None if out is None else out.strides,
     )
@@ -146,7 +148,7 @@ def _run(planned, x, weight, bias, residual, out, packed):
     weights = packed.get(planned.packing)
     if weights is None:
         weights = packed.setdefault(planned.packing, planned.pack(packed.whole(weight)))
-    return planned.run(x, None, weights, bias, residual, out)
+    return planned.run(x, None, weights, bias, residual, out, packed.slopes)
 
 
 def _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, packed):
@@ -166,14 +168,15 @@ def _convert_and_run(op, x, weight, bias, residual, out, precision, arguments, p
     if out is not None and not _writable_in_place(out, x, weight, bias, residual):
         target = np.empty_like(out, order="C")
     try:
-        key = _signature(op, x, weight, residual, target, precision, arguments,
-                         packed is not None, exact)
+        key = _signature(op, x, weight, residual, target, precision, arguments, packed, exact)
         planned = _calls.get(key)
     except TypeError:  # an argument is a list
         key = planned = None
     if planned is None:
         check_precision(op, precision)
         facts = Facts(op, weight.shape, arguments, precision, dtype)
+        if packed is not None and packed.slopes is not None:
+            activation = Activation("prelu")
         planned = _plan(facts, geometry, activation, x, residual, target, exact,
                         packed is not None)
         if packed is not None and not exact:

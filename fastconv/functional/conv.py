@@ -6,7 +6,7 @@ The public face: what the arguments mean. `_convolve` checks, plans and runs the
 import numpy as np
 
 from ..config import get_precision
-from ._check import as_array
+from ._check import as_array, check_table, integer
 from ._convolve import Packings, convolve, plan_call, shape_only
 
 
@@ -184,8 +184,10 @@ def prepare_conv(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *
         1 to 3 kernel axes decide the dimension. Must not be changed afterwards.
     layout : str, optional
         Channels first by default.
-    bias, stride, padding, dilation, groups, algorithm, precision, activation, output_padding
+    bias, stride, padding, dilation, groups, algorithm, precision, output_padding
         As in `conv2d` and `conv_transpose2d`.
+    activation : str or tuple, optional
+        As in `conv2d`, or ("prelu", slopes) with one slope for each output channel, of shape (K,).
     transposed : bool
         Whether this is a transposed convolution.
 
@@ -196,6 +198,13 @@ def prepare_conv(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *
     """
     return PreparedConv(weight, bias, stride, padding, dilation, groups, layout, algorithm,
                         precision, activation, transposed, output_padding)
+
+
+def split_slopes(activation):
+    """Return what `conv2d` takes of an activation, and the slopes of ("prelu", slopes) or None."""
+    if isinstance(activation, tuple) and len(activation) == 2 and activation[0] == "prelu":
+        return None, activation[1]
+    return activation, None
 
 
 class PreparedConv:
@@ -214,10 +223,16 @@ class PreparedConv:
         self._bias = None if bias is None else as_array(self._op, "bias", bias)
         self._precision = precision
         layout = layout or {1: "NCW", 2: "NCHW", 3: "NCDHW"}[nd]
+        self._packed = Packings()
+        activation, slopes = split_slopes(activation)
+        if slopes is not None:
+            channels = self._weight.shape[0]
+            if transposed:
+                channels = self._weight.shape[1] * integer(self._op, "groups", groups, minimum=1)
+            self._packed.slopes = check_table(self._op, "slopes", slopes, channels)
         self._arguments = (stride, padding, dilation, groups, layout, algorithm, activation)
         if transposed:
             self._arguments += (output_padding,)
-        self._packed = Packings()
 
     def __call__(self, x, residual=None, out=None):
         """Convolve `x`; `residual` is added before the activation, `out` receives the result."""
@@ -275,7 +290,7 @@ class PreparedConv:
         features = self._weight.shape[1]
         rows = np.eye(features, dtype=self._weight.dtype).reshape(self._rows_shape(features))
         product = convolve(self._op, rows, self._weight, None, None, None, "highest",
-                           self._plain_arguments(), self._packed)
+                           self._plain_arguments(), Packings(self._packed))
         return np.ascontiguousarray(product.reshape(features, -1).T).reshape(self._weight.shape)
 
     def explain(self, x):

@@ -212,8 +212,10 @@ def test_windows_keep_their_weights():
         window = f"{name} on {register}"
         multiply = MULTIPLY if register == "xmm" else re.compile(f"{FUSED.pattern}|v?mulp[sd]")
         products = sum(bool(multiply.match(text)) for _, text in code)
-        # the compiler may make a loop of its own for pixels with bounds
-        assert products in (rows * run, 2 * rows * run), f"{window}: {products} products"
+        # the compiler may make loops of their own for pixels with bounds or slopes, two of each at
+        # most; slopes are one product more
+        fits = [products - loops * rows * run in (0, 1) for loops in (1, 2, 3, 4)]
+        assert any(fits), f"{window}: {products} products"
         held = [text for _, text in code if f"%{register}" in text]
         assert not any(re.search(r"\(%r[sb]p", text) for text in held), f"{window}: {held}"
 

@@ -10,6 +10,7 @@ import pytest
 import fastconv
 from fastconv import reference
 from fastconv._engine import dispatch
+from fastconv.functional.activation import prelu
 from fastconv.reference.activation import apply_activation
 
 pytestmark = pytest.mark.every_isa
@@ -185,6 +186,25 @@ def test_activation_of_extreme_values(activation, dtype, channels_last):
             wanted = apply_activation(part.astype(np.longdouble), activation).astype(dtype)
         # Beside x a sigmoid counts as zero once it is no normal number any more.
         np.testing.assert_allclose(y, wanted, rtol=8 * limits.eps, atol=1024 * limits.tiny)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels_last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize(("name", "algorithm"), RUNS)
+def test_slopes_in_the_store(name, algorithm, channels_last, dtype, rng):
+    """The very numbers of `prelu` behind a convolution, wherever its sums leave."""
+    _, x, weight, options = operands(name, channels_last, dtype, rng)
+    if x.size:
+        x.flat[[0, x.size // 3, x.size // 2]] = np.nan, np.inf, -np.inf
+    bias, slopes = rng.standard_normal((2, len(weight))).astype(dtype)
+    slopes[0] = 0
+    options["algorithm"] = algorithm
+    plain = fastconv.prepare_conv(weight, bias, **options)
+    sloped = fastconv.prepare_conv(weight, bias, activation=("prelu", slopes), **options)
+    residual = rng.standard_normal(plain(x).shape).astype(dtype)
+    for given in (None, residual):
+        wanted = prelu(plain(x, given), slopes, layout=options["layout"])
+        np.testing.assert_array_equal(sloped(x, given), wanted)
 
 
 # ---------------------------------------------------------------- types and axes

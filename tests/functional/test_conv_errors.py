@@ -169,6 +169,17 @@ def test_prepared_convolutions_name_the_operation(op, transposed):
         prepared(np.ones((1, 5) + (6,) * nd))
 
 
+@pytest.mark.parametrize("transposed, channels", [(False, 4), (True, 6)])
+def test_prepare_conv_wants_a_slope_for_each_channel(transposed, channels):
+    options = {"groups": 2, "transposed": transposed}
+    weight, slopes = np.ones((4, 3, 3, 3)), np.ones(channels)
+    fastconv.prepare_conv(weight, activation=("prelu", slopes), **options)
+    with pytest.raises(ValueError, match=rf"slopes must have shape \({channels},\)"):
+        fastconv.prepare_conv(weight, activation=("prelu", slopes[1:]), **options)
+    with pytest.raises(ValueError, match="activation must be None"):
+        fastconv.conv2d(X, WEIGHT, activation=("prelu", np.ones(len(WEIGHT))))
+
+
 def test_prepare_conv_wants_a_bank_of_kernels():
     with pytest.raises(ValueError, match="^prepare_conv: weight must have 3, 4 or 5 axes"):
         fastconv.prepare_conv(np.ones((3, 3)))

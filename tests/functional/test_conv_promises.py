@@ -324,11 +324,14 @@ def test_as_pytorch(op, x_shape, weight_shape, options, torch, rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", ["relu", "prelu"])
 @pytest.mark.parametrize("shape, layout", [((10, 40, 1), "NWC"), ((64, 33, 1, 1), "NHWC")])
-def test_settled_weights_come_back(shape, layout, dtype, rng):
+def test_settled_weights_come_back(shape, layout, activation, dtype, rng):
     weight = rng.standard_normal(shape).astype(dtype)
-    op = prepare_conv(weight, layout=layout, activation="relu", bias=np.ones(len(weight), dtype))
-    plain = prepare_conv(weight, layout=layout, activation="relu", bias=np.ones(len(weight), dtype))
+    if activation == "prelu":
+        activation = ("prelu", rng.standard_normal(len(weight)))
+    options = {"layout": layout, "activation": activation, "bias": np.ones(len(weight), dtype)}
+    op, plain = prepare_conv(weight, **options), prepare_conv(weight, **options)
     assert op.settle()
     np.testing.assert_array_equal(op.weight, weight)
     x = rng.standard_normal((2, *(5,) * (len(shape) - 2), shape[1])).astype(dtype)

@@ -319,6 +319,31 @@ def test_activations_and_residuals_go_into_the_store(rng, constant):
     assert graph.nodes[0].attributes["activation"] == "relu"
 
 
+@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 3, 1, 1), (1,), (1, 1, 1), ()])
+def test_slopes_go_into_the_store(rng, constant, shape):
+    x, a, b, y = map(value, "xaby")
+    residual = Node("Add", [a, x], [b])
+    nodes = [conv(constant, x, a), residual, Node("PRelu", [b, constant(*shape)], [y])]
+    graph = Graph([x], [y], nodes)
+    passes.fuse_residuals(graph)
+    check(graph, passes.fuse_activations, ["Conv"], rng)
+
+
+@pytest.mark.parametrize("shape", [SHAPE[2:], SHAPE[3:], (3, *SHAPE[2:]), (1, 1, 1, 1, 1)])
+def test_slopes_of_pixels_stay(rng, constant, shape):
+    x, a, y = map(value, "xay")
+    nodes = [conv(constant, x, a), Node("PRelu", [a, constant(*shape)], [y])]
+    check(Graph([x], [y], nodes), passes.fuse_activations, ["Conv", "PRelu"], rng)
+
+
+@pytest.mark.parametrize("shape", [(9,), (1, 1, 1, 9), (1,)])
+def test_slopes_go_into_products(rng, constant, shape):
+    x, a, y = map(value, "xay")
+    nodes = [Node("MatMul", [x, constant(SHAPE[3], 9)], [a]),
+             Node("PRelu", [a, constant(*shape)], [y])]
+    check(Graph([x], [y], nodes), passes.fuse_activations, ["MatMul"], rng)
+
+
 def test_few_channels_take_no_long_activation(rng, constant):
     x, a, y = map(value, "xay")
     nodes = [conv(constant, x, a), Node("Sigmoid", [a], [y])]
@@ -338,13 +363,14 @@ def test_unknown_sizes_are_looked_at_when_the_store_adds(rng, constant):
     check(Graph([x], [y], nodes), passes.fuse_residuals, ["Conv"], rng)
 
 
-def test_residuals_that_broadcast_are_added_behind(rng, constant):
+@pytest.mark.parametrize("op, slopes", [("Relu", ()), ("PRelu", (3, 1, 1))])
+def test_residuals_that_broadcast_are_added_behind(op, slopes, rng, constant):
     x, m, a, b, y = map(value, "xmaby")
     m.shape = a.shape = (1, 3, None, None)
     nodes = [Node("GlobalAveragePool", [x], [m]), conv(constant, m, a), Node("Add", [a, x], [b]),
-             Node("Relu", [b], [y])]
+             Node(op, [b, constant(*slopes)] if slopes else [b], [y])]
     graph = Graph([x], [y], nodes)
-    check(graph, passes.fuse_residuals, ["GlobalAveragePool", "Conv", "Relu"], rng)
+    check(graph, passes.fuse_residuals, ["GlobalAveragePool", "Conv", op], rng)
     check(graph, passes.fuse_activations, ["GlobalAveragePool", "Conv"], rng)
 
 

@@ -37,7 +37,7 @@ FC_NOINLINE void finish_pixels(const fc_pixels_out *d, const depthwise_sums sum,
             vec y = sum[j][v];
             if (bias) y += load_upto(bias + c, left);
             if (residual) y += load_upto(residual + c, left);
-            store_upto(out + c, activate(y, e), left);
+            store_upto(out + c, activate_channels(y, e, c, left), left);
         }
     }
 }
@@ -58,20 +58,21 @@ FC_INLINE void leave_pixels(const int pixels, const int vectors, const int whole
         return;
     }
     char *out = d->out + pixel * d->out_pixel + channel * (ptrdiff_t)sizeof(real);
-    vec y[DEPTHWISE_PIXELS * DEPTHWISE_VECTORS];
-    FC_UNROLL for (int v = 0; v < vectors; v++) {
-        const real *bias = (const real *)e->bias + channel + v * FC_LANES;
-        const vec b = !e->bias ? (vec){0} : whole ? load(bias) : load_first(bias, lanes);
-        FC_UNROLL for (int j = 0; j < pixels; j++) y[j * vectors + v] = sum[j][v] + b;
-    }
+    vec y[DEPTHWISE_VECTORS * DEPTHWISE_PIXELS];
     const inline_numbers numbers = numbers_of(e);
-    inline_activations(&numbers, pixels * vectors, y);
+    FC_UNROLL for (int v = 0; v < vectors; v++) {
+        const ptrdiff_t c = channel + v * FC_LANES;
+        const real *bias = (const real *)e->bias + c;
+        const vec b = !e->bias ? (vec){0} : whole ? load(bias) : load_first(bias, lanes);
+        FC_UNROLL for (int j = 0; j < pixels; j++) y[v * pixels + j] = sum[j][v] + b;
+        inline_activations(&numbers, slopes_of(e, c, whole ? FC_LANES : lanes), pixels, y + v * pixels);
+    }
     FC_UNROLL for (int j = 0; j < pixels; j++) {
         if (j >= count) break;
         FC_UNROLL for (int v = 0; v < vectors; v++) {
             real *to = (real *)(out + j * d->out_pixel) + v * FC_LANES;
-            if (whole) store(to, y[j * vectors + v]);
-            else store_first(to, y[j * vectors + v], lanes);
+            if (whole) store(to, y[v * pixels + j]);
+            else store_first(to, y[v * pixels + j], lanes);
         }
     }
 }

@@ -33,7 +33,7 @@ FC_INLINE vec map_vector(const map_kind kind, vec v, const fc_map_args *a, const
     }
     if (kind.sloped) {
         const vec slope = channel_values(a->slope + channel, a->channel_col, left);
-        v = blend((ivec)(v < 0), v * slope, v);
+        v = leaky_vec(v, slope);
     }
     return kind.known ? activate_known(v, e) : activate(v, e);
 }

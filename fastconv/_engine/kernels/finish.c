@@ -24,7 +24,7 @@ static void rows(const fc_finish_args *f) {
             vec v = load_upto(sums + c, left);
             if (bias) v += load_upto(bias + c, left);
             if (residual) v += load_upto(residual + c, left);
-            store_upto(out + c, activate(v, e), left);
+            store_upto(out + c, activate_channels(v, e, c, left), left);
         }
     }
 }
@@ -38,7 +38,7 @@ FC_INLINE void finish_channel(const fc_finish_args *f, vec v, ptrdiff_t c, ptrdi
         v += load_strided(f->residual + c * f->residual_channel + p * f->residual_pixel,
                           f->residual_pixel, pixels);
     store_strided(f->out + c * f->out_channel + p * f->out_pixel, f->out_pixel,
-                  activate(v, &f->epilogue), pixels);
+                  activate_pixels(v, &f->epilogue, c), pixels);
 }
 
 /* Whether every channel's pixels lie side by side, and nothing but vectors' own operations is asked
@@ -68,7 +68,13 @@ FC_INLINE void dense_block(const fc_finish_args *f, const inline_numbers *number
             if (whole || i < channels)
                 block[i] += load_upto((const real *)(residual + i * f->residual_channel), pixels);
     }
-    inline_activations(numbers, FC_LANES, block);
+    if (numbers->sloped) {
+        const real *slopes = (const real *)f->epilogue.slopes + c0;
+        FC_UNROLL for (int i = 0; i < FC_LANES; i++)
+            if (whole || i < channels) block[i] = leaky_vec(block[i], splat(slopes[i]));
+    } else {
+        inline_activations(numbers, (vec){0}, FC_LANES, block);
+    }
     char *out = f->out + c0 * f->out_channel + p0 * element;
     FC_UNROLL for (int i = 0; i < FC_LANES; i++)
         if (whole || i < channels) store_upto((real *)(out + i * f->out_channel), block[i], pixels);

@@ -63,7 +63,13 @@ FC_INLINE void finish_sums(const int rows, const int vectors, const fc_gemm_args
         }
     }
     const inline_numbers numbers = numbers_of(&f->epilogue);
-    if (numbers.swish) {
+    if (numbers.sloped) {
+        FC_UNROLL for (int j = 0; j < vectors; j++) {
+            const real *from = (const real *)f->epilogue.slopes + j * FC_LANES;
+            const vec v = j < vectors - 1 ? load(from) : load_upto(from, last);
+            FC_UNROLL for (int i = 0; i < rows; i++) sum[i][j] = leaky_vec(sum[i][j], v);
+        }
+    } else if (numbers.swish) {
         FC_UNROLL for (int i = 0; i < rows; i++) {
             FC_UNROLL for (int j = 0; j < vectors; j++)
                 sum[i][j] = hardswish_vec(sum[i][j], numbers.sixth, numbers.beta);

@@ -18,7 +18,8 @@ typedef enum {
     FC_ACT_CLIP,        /* alpha = low, beta = high */
     FC_ACT_HARDSWISH,
     FC_ACT_SCALED_HARDSWISH, /* alpha = factor behind it, beta = what is added behind that */
-    FC_ACT_LAST_INLINE = FC_ACT_SCALED_HARDSWISH, /* up to here a few instructions */
+    FC_ACT_PRELU,       /* slopes: one per channel, for what is negative */
+    FC_ACT_LAST_INLINE = FC_ACT_PRELU, /* up to here a few instructions */
     FC_ACT_LEAKY_RELU,  /* alpha = slope */
     FC_ACT_SIGMOID,
     FC_ACT_TANH,
@@ -30,6 +31,7 @@ typedef enum {
 /* What happens to a sum on its way out: + bias[channel], + residual, activation, in that order. */
 typedef struct {
     const char *bias; /* one per channel, or NULL */
+    const char *slopes; /* one per channel, for FC_ACT_PRELU alone */
     int activation;
     double alpha, beta;
 } fc_epilogue;

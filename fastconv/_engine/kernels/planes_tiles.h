@@ -55,7 +55,7 @@ FC_NOINLINE void finish_tile(const fc_planes_args *p, const planes_sums sum, ptr
                                       p->residual_pixel, left);
                 store_strided(p->out + k * p->out_channel + (at.row + r) * p->out_row +
                                   at.column * p->out_pixel,
-                              p->out_pixel, activate(y, e), left);
+                              p->out_pixel, activate_pixels(y, e, k), left);
             }
         }
     }

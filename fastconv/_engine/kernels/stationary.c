@@ -31,8 +31,8 @@ enum { MOST = 10 };
 #define WINDOWS(X) RUNS_10(X, 1) RUNS_5(X, 2) RUNS_3(X, 3) RUNS_2(X, 4) RUNS_2(X, 5)
 #endif
 
-/* Runs of more than this make two chains. */
-enum { CHAIN = 14 };
+/* Runs of more than this make two chains. Sixteen registers hold no slopes besides the most weights. */
+enum { CHAIN = 14, SLOPES_AT_ONCE = FC_VECTOR_BYTES == 64 };
 
 FC_INLINE vec chain(const int first, const int end, const real *x, const vec *weight) {
     vec sum = splat(x[first]) * weight[first];
@@ -46,10 +46,12 @@ FC_INLINE vec run_sum(const int run, const real *x, const vec *weight) {
     return chain(0, run / 2, x, weight) + chain(run / 2, run, x, weight);
 }
 
-FC_NOINLINE void activate_pixels(const fc_stationary_args *s) {
+FC_NOINLINE void activate_result(const fc_stationary_args *s) {
+    const fc_epilogue *e = &s->out.epilogue;
     for (ptrdiff_t p = 0; p < s->pixels; p++) {
         real *out = (real *)(s->out.out + p * s->out.out_pixel);
-        store_upto(out, activate(load_upto(out, s->channels), &s->out.epilogue), s->channels);
+        const vec sum = load_upto(out, s->channels);
+        store_upto(out, activate_channels(sum, e, 0, s->channels), s->channels);
     }
 }
 
@@ -60,8 +62,9 @@ FC_INLINE void window_body(const int rows, const int run, const int plain,
     const int begun = !plain && s->begun, kept = !plain && s->kept;
     const int channels = plain ? FC_LANES : s->channels;
     const fc_epilogue *e = &s->out.epilogue;
-    /* The others would want registers: they come when all sums are there. */
+    /* All but bounds and slopes would want registers: they come when all sums are there. */
     const int bounded = !kept && is_clip_activation(e);
+    const int sloped = SLOPES_AT_ONCE && !kept && is_sloped(e);
     const int streams = plain && bounded && s->streams;
     const inline_numbers numbers = numbers_of(e);
     const real *biases = kept ? NULL : (const real *)e->bias;
@@ -97,13 +100,14 @@ FC_INLINE void window_body(const int rows, const int run, const int plain,
                 residual += s->out.residual_pixel;
             }
             if (bounded) sum = clip_activation(sum, &numbers);
+            else if (sloped) sum = leaky_vec(sum, load_upto((const real *)e->slopes, channels));
             if (streams) stream((real *)out, sum);
             else store_upto((real *)out, sum, channels);
             out += out_pixel;
         }
         if (!plain) sums += FC_LANES;
     }
-    if (!kept && !bounded) activate_pixels(s);
+    if (!kept && !bounded && !sloped) activate_result(s);
 }
 
 #define DEFINE_WINDOW(rows, run)                                      \

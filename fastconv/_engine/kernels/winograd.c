@@ -98,7 +98,7 @@ FC_INLINE void input_run(const int n, const int axes, const fc_winograd_input_ar
 
 /* Outputs parity, parity + 2, ... of one line of n products, through the epilogue. */
 FC_INLINE void output_line(const int m, const int n, const fc_winograd_output_args *a,
-                           const vec *p, vec bias, const inline_numbers *numbers,
+                           const vec *p, vec bias, vec slope, const inline_numbers *numbers,
                            ptrdiff_t width, char *dst, const char *residual, ptrdiff_t left) {
     FC_UNROLL for (int parity = 0; parity < 2; parity++) {
         vec y[FC_WINOGRAD_MAX_TILE / 2];
@@ -109,7 +109,7 @@ FC_INLINE void output_line(const int m, const int n, const fc_winograd_output_ar
             if (residual && column < width)
                 y[i] += load_upto((const real *)(residual + column * a->residual_pixel), left);
         }
-        inline_activations(numbers, m / 2, y);
+        inline_activations(numbers, slope, m / 2, y);
         FC_UNROLL for (int i = 0; i < m / 2; i++) {
             const int column = 2 * i + parity;
             if (column >= width) continue;
@@ -122,13 +122,13 @@ FC_INLINE void output_line(const int m, const int n, const fc_winograd_output_ar
 
 FC_INLINE void output_tile(const int m, const int n, const int axes,
                            const fc_winograd_output_args *a, const char *src, vec bias,
-                           const inline_numbers *numbers, ptrdiff_t width, char *dst,
+                           vec slope, const inline_numbers *numbers, ptrdiff_t width, char *dst,
                            const char *residual, ptrdiff_t left) {
     const ptrdiff_t point = a->src_point;
     if (axes == 1) {
         vec p[MAX_POINTS];
         FC_UNROLL for (int i = 0; i < n; i++) p[i] = load((const real *)(src + i * point));
-        output_line(m, n, a, p, bias, numbers, width, dst, residual, left);
+        output_line(m, n, a, p, bias, slope, numbers, width, dst, residual, left);
         return;
     }
     FC_UNROLL for (int parity = 0; parity < 2; parity++) {
@@ -143,8 +143,8 @@ FC_INLINE void output_tile(const int m, const int n, const int axes,
         FC_UNROLL for (int i = 0; i < m / 2; i++) {
             const int row = 2 * i + parity;
             if (row < a->height)
-                output_line(m, n, a, line[i], bias, numbers, width, dst + row * a->dst_row,
-                            residual ? residual + row * a->residual_row : NULL, left);
+                output_line(m, n, a, line[i], bias, slope, numbers, width,
+                            dst + row * a->dst_row, residual ? residual + row * a->residual_row : NULL, left);
         }
     }
 }
@@ -162,7 +162,8 @@ FC_INLINE void output_run(const int m, const int n, const int axes,
             const vec bias = biases ? load_upto((const real *)biases + c, left) : splat((real)-0.0);
             const char *residual =
                 a->residual ? a->residual + tile * a->residual_tile + bytes : NULL;
-            output_tile(m, n, axes, a, a->src + tile * a->src_tile + bytes, bias, &numbers,
+            const vec slope = slopes_of(&a->epilogue, c, left);
+            output_tile(m, n, axes, a, a->src + tile * a->src_tile + bytes, bias, slope, &numbers,
                         width, a->dst + tile * a->dst_tile + bytes, residual, left);
         }
     }

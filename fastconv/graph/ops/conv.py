@@ -3,7 +3,7 @@
 Arrays keep their logical axes (N, C, ...); the engine sees views with the channels moved to the
 end, so results come out channels last, and neighbours read them where they lie. Weights that are
 constant are packed once. Beyond ONNX a node may have an attribute `activation`, as the argument of
-`fastconv.conv2d`, and a residual as its fourth input.
+`fastconv.functional.prepare_conv`, and a residual as its fourth input.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ..ir import Node
 from ._entry import FLOATS, Kernel, operator
 from .upscale import Upscale, is_upscale
 
-__all__ = ["first_of_last", "has_store", "is_fully_connected", "last_of_first", "same_pairs",
-           "windows_padding"]
+__all__ = ["channels_of", "first_of_last", "has_store", "is_fully_connected", "last_of_first",
+           "same_pairs", "windows_padding"]
 
 LAST = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
 
@@ -135,9 +135,10 @@ class Convolution:
         weight = weight if self.prepared is None else self.prepared.weight
         result = getattr(conv, self.op)(x, weight, bias, **plain)
         result = np.add(result, residual)
-        kind, alpha, beta = parse_activation(self.op, self.arguments.get("activation"))
-        return elementwise.map(result, result.dtype, result, activation=kind, alpha=alpha,
-                               beta=beta)
+        activation, slopes = conv.split_slopes(self.arguments.get("activation"))
+        kind, alpha, beta = parse_activation(self.op, activation)
+        return elementwise.map(result, result.dtype, result, channel_axis=result.ndim - 1,
+                               slope=slopes, activation=kind, alpha=alpha, beta=beta)
 
 
 class SamePadded:
@@ -341,6 +342,16 @@ def is_fully_connected(node: Node) -> bool:
     if b is None or b.ndim != 2 or b.dtype not in FLOATS:
         return False
     return node.input(2) is None or _bias_row(c, b.shape[0 if _is_turned(node) else 1]) is not None
+
+
+def channels_of(node: Node) -> tuple[int, int]:
+    """The output channels of a convolution or product with constant weights, and the axes behind
+    theirs.
+    """
+    weight = node.constant(1)
+    if node.op == "Conv":
+        return len(weight), weight.ndim - 2
+    return weight.shape[0 if _is_turned(node) else 1], 0
 
 
 def _is_turned(node: Node) -> bool:

@@ -15,7 +15,7 @@ from fastconv.functional._check import parse_activation
 from ..ir import Node
 from ._entry import FLOATS, Kernel, empty_in_order, empty_like, operator
 
-__all__ = ["fusable_activation"]
+__all__ = ["fusable_activation", "fusable_slopes"]
 
 NUMBERS = frozenset(map(np.dtype, "fdbhilqBHILQ"))
 NUMERIC = NUMBERS | {np.dtype(bool)}
@@ -124,6 +124,26 @@ def prelu(node: Node) -> Kernel:
         return elementwise.map(x, x.dtype, empty_like(x), channel_axis=axis, slope=table)
 
     return kernel
+
+
+def fusable_slopes(node: Node, channels: int, behind: int) -> Any:
+    """What a PRelu does, as the argument `activation` of `prepare_conv`; None for other nodes.
+
+    Parameters
+    ----------
+    node : Node
+    channels, behind : int
+        Those of its input, and the axes behind theirs.
+    """
+    slope = node.constant(1) if node.op == "PRelu" and not node.domain else None
+    if slope is None:
+        return None
+    if slope.size == 1 and slope.ndim <= behind + 1:
+        return "prelu", np.full(channels, slope.reshape(()))
+    if node.version < 7:
+        behind = 0
+    one_axis = (1,) * max(slope.ndim - 1 - behind, 0) + (channels,) + (1,) * behind
+    return ("prelu", slope.reshape(-1)) if slope.shape == one_axis else None
 
 
 def _only_axis(x: np.ndarray, table: np.ndarray) -> int | None:

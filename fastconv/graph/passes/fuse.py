@@ -10,8 +10,8 @@ import numpy as np
 
 from ..ir import Graph, Node, Value
 from ..ops import FLOATS
-from ..ops.conv import has_store, is_fully_connected
-from ..ops.elementwise import fusable_activation
+from ..ops.conv import channels_of, has_store, is_fully_connected
+from ..ops.elementwise import fusable_activation, fusable_slopes
 from ._absorb import Links, absorb
 
 __all__ = ["fuse_activations", "fuse_residuals", "fuse_rows"]
@@ -27,6 +27,10 @@ _TAKE_ACTIVATION = {
 }
 
 
+# Those that have room for a slope for each channel, too.
+_TAKE_SLOPES = ("Conv", "Gemm", "MatMul")
+
+
 def _open(node: Node | None, ops) -> bool:
     """Whether a node is of the kind and has not an activation yet."""
     return (
@@ -39,10 +43,13 @@ def fuse_activations(graph: Graph) -> None:
     """Put activations into the nodes before them."""
 
     def into(node: Node, links: Links) -> Node | None:
+        before = links.maker_for(node.inputs[0], node) if node.inputs else None
+        if not _open(before, _TAKE_ACTIVATION) or not _TAKE_ACTIVATION[before.op](before):
+            return None
         activation = fusable_activation(node)
-        before = links.maker_for(node.inputs[0], node) if activation else None
-        if (not _open(before, _TAKE_ACTIVATION) or not _TAKE_ACTIVATION[before.op](before)
-                or not _pays(before, activation)):
+        if activation is None and before.op in _TAKE_SLOPES:
+            activation = fusable_slopes(node, *channels_of(before))
+        if activation is None or not _pays(before, activation):
             return None
         before.attributes["activation"] = activation
         return before
