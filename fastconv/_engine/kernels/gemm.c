@@ -96,21 +96,39 @@ FC_INLINE void finish_sums(const int rows, const int vectors, const fc_gemm_args
     }
 }
 
-/* Sixteen registers hold no four weights besides 12 sums: then every row loads them anew. */
+/* Sixteen registers hold no four weights besides 12 sums. */
 FC_INLINE int keeps_weights(const int rows, const int vectors) {
     return FC_VECTOR_BYTES > 16 || rows * vectors + vectors < 15;
 }
 
+/* One weight at a time, for two rows and then for the next ones anew: for one row alone, loading takes
+ * longer than multiplying. Without AVX, only what lies on a vector's boundary, as packed weights do, may
+ * be a product's operand. */
+FC_INLINE void add_step_by_pairs(const int rows, const int vectors, tile_sums sum,
+                                 const real *const *a, ptrdiff_t k, const real *b) {
+    FC_UNROLL for (int i = 0; i < rows; i += 2) {
+        const int pair = i + 1 < rows;
+        const vec value = splat(a[i][k]), below = pair ? splat(a[i + 1][k]) : value;
+        __asm__("" : "+r"(b));
+        FC_UNROLL for (int j = 0; j < vectors; j++) {
+            vec weight = load(__builtin_assume_aligned(b + j * FC_LANES, FC_VECTOR_BYTES));
+            if (pair) FC_IN_REGISTER(weight);
+            sum[i][j] += value * weight;
+            if (pair) sum[i + 1][j] += below * weight;
+        }
+    }
+}
+
 FC_INLINE void add_step(const int rows, const int vectors, tile_sums sum, const real *const *a,
                         ptrdiff_t k, const real *b) {
+    if (!keeps_weights(rows, vectors)) {
+        add_step_by_pairs(rows, vectors, sum, a, k, b);
+        return;
+    }
     vec weight[FC_MAX_VECTORS];
     FC_UNROLL for (int j = 0; j < vectors; j++) weight[j] = load(b + j * FC_LANES);
     FC_UNROLL for (int i = 0; i < rows; i++) {
         const vec value = splat(a[i][k]);
-        if (i > 0 && !keeps_weights(rows, vectors)) {
-            __asm__("" : "+r"(b));
-            FC_UNROLL for (int j = 0; j < vectors; j++) weight[j] = load(b + j * FC_LANES);
-        }
         FC_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] += value * weight[j];
     }
 }
