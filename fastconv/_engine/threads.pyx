@@ -10,6 +10,7 @@ that someone sets on OpenMP for the calling thread, as threadpoolctl does, holds
 """
 
 import os
+import time
 
 from cython.parallel cimport prange
 
@@ -279,6 +280,32 @@ def set_num_threads(n):
     if not 1 <= count <= 4096:
         raise ValueError(f"set_num_threads: n must be between 1 and 4096, got {count}")
     thread_count = count if FC_OPENMP else 1
+
+
+cdef int no_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    return FC_OK
+
+
+def measure_wake_up(int threads, double idle, int tries):
+    """Return the seconds that threads take to begin and to end after a pause, without any work.
+
+    Parameters
+    ----------
+    threads : int
+        The calling one included.
+    idle : float
+        Seconds to sleep before each try.
+    tries : int
+        The fastest one counts.
+    """
+    cdef double best = float("inf"), start
+    for _ in range(tries):
+        time.sleep(idle)
+        start = fc_now()
+        with nogil:
+            parallel_exactly(no_task, NULL, threads, threads)
+        best = min(best, fc_now() - start)
+    return best
 
 
 def has_openmp():

@@ -20,7 +20,7 @@ from fastconv.cli import main
 from fastconv.cli.race import command, lanes
 from fastconv.cli.race.contest import Contest, Pool, layer_contests, pool_contests
 from fastconv.cli.race.contestants import FASTCONV, OURS, PEERS, Contestant
-from fastconv.cli.race.score import score, totals
+from fastconv.cli.race.score import on_threads, score, totals
 from fastconv.plot.charts import LONGEST
 
 TINY = lanes.Effort(runs=3, turns=2, seconds=0.002, calls=2, cold_tries=2, cold_idle=0.001)
@@ -242,6 +242,25 @@ def test_totals():
     assert totals([])["geometric_mean"] is None
 
 
+def test_several_threads_against_one():
+    def layer(name, flops, ms, alone, cold, alone_cold, wake_up):
+        ours = {**entry(ms), "alone_ms": alone, "cold_ms": cold, "alone_cold_ms": alone_cold,
+                "wake_up_ms": wake_up}
+        return {"name": name, "flops": flops, "times": {OURS: ours}}
+
+    layers = [layer("large", 3e8, 1.0, 1.9, 1.1, 2.0, 0.05),
+              layer("huge", 1e9, 2.0, 3.9, 2.2, 4.2, 0.05),
+              layer("small", 1e8, 0.5, 0.6, 0.8, 0.7, 0.06)]
+    layers.append({"name": "refused", "flops": 1, "times": {OURS: OUT}})
+    found = on_threads(layers)
+    assert found["least"] == {"small": pytest.approx(1.2)}
+    assert found["least_large"] == {"large": pytest.approx(1.9)}
+    assert found["latest"] == {"small": pytest.approx(0.1)}
+    assert (found["layers"], found["beyond"], found["wake_up_ms"]) == (3, 1, 0.05)
+    assert on_threads(layers[2:3])["least_large"] is None
+    assert on_threads(layers[3:]) is None
+
+
 # ---------------------------------------------------------------------------------- the command
 
 
@@ -291,6 +310,21 @@ def test_command(tmp_path, peers, capsys):
     assert 'python -m pip install "fastconv[bench]"' in text
     assert "crashing failed: its process was ended by SIGSEGV: oh no: c3" in text
     assert "fussy sits out 1 of 1: it has other plans" in text
+
+
+def test_command_on_two_threads(tmp_path, peers, capsys):
+    peers("steady")
+    words = ("--shapes", "lenet", "--layer", "c3", "--peers", "--threads", "2")
+    _, result = run_json(tmp_path, *words)
+    (layer,) = result["layers"]
+    ours = layer["times"][OURS]
+    assert set(layer["times"]) == {OURS, "steady"}
+    assert min(ours["alone_ms"], ours["alone_cold_ms"], ours["wake_up_ms"]) > 0
+    gain = ours["alone_ms"] / ours["ms"]
+    assert result["on_threads"]["least"] == {"c3": pytest.approx(gain)}
+    text = capsys.readouterr().out
+    assert f"2 threads against one: at least {gain:.2f} (c3) times as fast." in text
+    assert "Waking them takes" in text
 
 
 def test_command_without_any_peer(tmp_path, peers, capsys):

@@ -14,6 +14,7 @@ from fastconv.cli._common import CommandError, progress, require
 from fastconv.cli.race import lanes, report
 from fastconv.cli.race.contest import POOLS, Contest, layer_contests, pool_contests
 from fastconv.cli.race.contestants import (
+    ALONE,
     FASTCONV,
     OURS,
     PEERS,
@@ -22,7 +23,7 @@ from fastconv.cli.race.contestants import (
     Contestant,
 )
 from fastconv.cli.race.networks import NetworkContest, network_contests
-from fastconv.cli.race.score import score, totals
+from fastconv.cli.race.score import on_threads, score, totals
 from fastconv.cli.race.training import STEPS, step_contests, training_contests
 
 
@@ -111,13 +112,19 @@ def measure(
     peers = {name: peer.at(how["precision"]) for name, peer in peers.items()}
     layers = []
     ours = (TRAINING_FASTCONV if arguments.training else FASTCONV)._replace(options=how)
-    with lanes.line_up({OURS: ours, **peers}, threads) as (ready, missing):
+    alone = {}
+    if threads > 1 and not networks and not arguments.training:
+        alone = {ALONE: ours._replace(threads=1)}
+    with lanes.line_up({OURS: ours, **alone, **peers}, threads) as (ready, missing):
         if OURS in missing:
             raise CommandError(f"bench: fastconv does not run here: {missing[OURS]}")
         for contest in progress(contests, lambda contest: contest.name):
             with tempfile.TemporaryDirectory(prefix="fastconv-race-") as folder:
                 contest.write(Path(folder), arguments.layout)
                 times = lanes.race(ready, contest.job(arguments.layout), folder, effort)
+                if alone:
+                    times[OURS] |= _on_one_thread(times.pop(ALONE))
+                    times[OURS]["wake_up_ms"] = lanes.wake_up(ready[0], effort)
             layers.append({**contest.facts(), "times": times, **score(times)})
         versions = {lane.name: lane.version for lane in ready}
     return {
@@ -136,8 +143,14 @@ def measure(
         "bfloat16": [name for name, peer in peers.items() if "precision" in peer.options],
         "layers": layers,
         "totals": totals(layers),
+        "on_threads": on_threads(layers),
         "groups": {
             group: totals([layer for layer in layers if layer["network"] == group])
             for group in dict.fromkeys(layer["network"] for layer in layers)
         },
     }
+
+
+def _on_one_thread(times: dict[str, Any]) -> dict[str, Any]:
+    """What one thread took, as it stands beside what several did."""
+    return {"alone_ms": times.get("ms"), "alone_cold_ms": times.get("cold_ms")}

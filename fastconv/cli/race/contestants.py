@@ -15,8 +15,9 @@ A job says "op" ("conv2d", "max_pool2d", "avg_pool2d"), "layout" and, with two n
 operation's settings; `arrays` holds x, and for conv2d weight (K, C/groups, R, S) and bias, float32.
 If "op" is "network", "model" is the path of an ONNX file and "inputs" says to which of its inputs
 each of `arrays` goes; the results come in the order of the file's outputs.
-fastconv's options are "precision", "algorithm" and "functional". A peer with a mode that multiplies
-bfloat16 is told "precision": "medium" where that is raced.
+fastconv's options are "precision", "algorithm" and "functional"; its module has a third function,
+`wake_up(threads, tries, idle)`, the seconds that waking its threads takes after a pause. A peer
+with a mode that multiplies bfloat16 is told "precision": "medium" where that is raced.
 
 With --training other modules race, training_*.py. There "conv2d" means forward and backward:
 `arrays` holds grad too, the result's gradient, and the results are y and the gradients of x,
@@ -29,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-OURS = "fastconv"
+OURS, ALONE = "fastconv", "fastconv on one thread"
 
 
 class SitsOut(Exception):
@@ -37,12 +38,16 @@ class SitsOut(Exception):
 
 
 class Contestant(NamedTuple):
-    """The module that knows it, the orders of axes it takes, and what it alone is told in a job."""
+    """The module that knows it, the orders of axes it takes, and what it alone is told in a job.
+
+    `threads` is the number it runs on, None for the race's.
+    """
 
     module: str
     layouts: tuple[str, ...]
     options: Mapping[str, Any] = {}
     has_bfloat16: bool = False
+    threads: int | None = None
 
     def at(self, precision: str) -> Contestant:
         """The contestant told of a precision, if it has another mode for it."""

@@ -64,7 +64,8 @@ class Lane:
     """A contestant and the process it runs in."""
 
     def __init__(self, name: str, contestant: Contestant, threads: int) -> None:
-        self.name, self.contestant, self.threads = name, contestant, threads
+        self.name, self.contestant = name, contestant
+        self.threads = contestant.threads or threads
         self.version: str | None = None
         self.process: Any = None
         self.complaints: Any = None  # what it writes to standard error
@@ -217,6 +218,15 @@ def race(
             _milliseconds(lane, results, "cold", **how), default=None
         )
     return {name: _tidy(result) for name, result in results.items()}
+
+
+def wake_up(lane: Lane, effort: Effort) -> float | None:
+    """Milliseconds that waking fastconv's threads takes after idle time, None if it dies."""
+    try:
+        lane.start()
+        return lane.turn("wake", tries=effort.cold_tries, idle=effort.cold_idle) * 1e3
+    except Died:
+        return None
 
 
 def _rotated(lanes: Sequence[Lane], by: int) -> list[Lane]:

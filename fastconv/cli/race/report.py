@@ -7,7 +7,7 @@ from typing import Any
 from fastconv.cli._common import Column, print_table
 from fastconv.cli.bench import digits
 from fastconv.cli.race.contestants import OURS
-from fastconv.cli.race.score import LEVEL, UNCOUNTED
+from fastconv.cli.race.score import LARGE_FLOPS, LEVEL, UNCOUNTED
 
 
 def show(result: dict[str, Any]) -> None:
@@ -117,9 +117,33 @@ def _footnotes(result: dict[str, Any]) -> list[str]:
         f"{runs}{note}.",
         "ms: fastest call of all, back to back; cold: the fastest that came after "
         f"{effort['cold_idle'] * 1e3:g} ms idle.",
+        *_on_threads(result),
         f"Each contestant has a process of its own, {rest} while others run. "
         + _what_error_means(result),
     ]
+
+
+def _on_threads(result: dict[str, Any]) -> list[str]:
+    """What several threads give against one: back to back, and where they must wake first."""
+    found = result["on_threads"]
+    if found is None:
+        return []
+    gains = f"{result['threads']} threads against one: at least {_named(found['least'], '.2f')}"
+    if found["least_large"]:
+        large = _named(found["least_large"], ".2f")
+        gains += f", above {LARGE_FLOPS / 1e9:g} GFLOP {large}"
+    latest = _named({name: ms * 1e3 for name, ms in found["latest"].items()}, ".0f")
+    return [
+        gains + " times as fast.",
+        f"Waking them takes {found['wake_up_ms'] * 1e3:.0f} us (median); a cold call is slower "
+        f"than one thread's by more than that in {found['beyond']} of {found['layers']}, "
+        f"at most {latest} us.",
+    ]
+
+
+def _named(only: dict[str, float], form: str) -> str:
+    ((name, value),) = only.items()
+    return f"{value:{form}} ({name})"
 
 
 def _what_error_means(result: dict[str, Any]) -> str:

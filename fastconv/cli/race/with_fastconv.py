@@ -6,6 +6,7 @@ from functools import partial
 
 import fastconv
 from fastconv import nn
+from fastconv._engine.threads import measure_wake_up
 from fastconv.cli.race.contestants import feeds
 
 _POOLS = {"max_pool2d": nn.MaxPool2d, "avg_pool2d": nn.AvgPool2d}
@@ -38,6 +39,11 @@ def prepare(job, arrays, threads):
     else:
         layer = _POOLS[op](**settings).eval()
     return partial(layer, arrays["x"]), _as_it_is
+
+
+def wake_up(threads, tries, idle):
+    """Return the seconds that waking so many threads takes after a pause."""
+    return measure_wake_up(threads, idle, tries)
 
 
 def _network(job, arrays):

@@ -9,6 +9,7 @@ to standard output, one JSON object a line; what the library itself prints goes 
     {"do": "prepare", "job": {..}, "folder": ".."}  -> {"error": 3e-7} or {"refused": why}
     {"do": "turn", "seconds": 0.06, "calls": 10}    -> {"seconds": fastest call, "calls": 31}
     {"do": "cold", "tries": 10, "idle": 0.01}       -> {"seconds": fastest of the first calls}
+    {"do": "wake", "tries": 10, "idle": 0.01}       -> {"seconds": what waking its threads takes}
 
 Arrays are read from the folder's .npy files: "exact" is the result wanted, or there are several,
 "exact.<name>". The job's "model" is a file or its name in the folder. The error is
@@ -94,6 +95,10 @@ class Worker:
             call()
             best = min(best, clock() - start)
         return {"seconds": best / 1e9}
+
+    def wake(self, tries: int, idle: float) -> dict[str, Any]:
+        """Time the waking of fastconv's threads."""
+        return {"seconds": self.module.wake_up(self.threads, tries, idle)}
 
 
 def _compared(results: Any, exact: dict[str, np.ndarray]) -> dict[str, Any]:
