@@ -46,12 +46,30 @@ FC_INLINE vec run_sum(const int run, const real *x, const vec *weight) {
     return chain(0, run / 2, x, weight) + chain(run / 2, run, x, weight);
 }
 
-FC_NOINLINE void activate_result(const fc_stationary_args *s) {
+/* whole: all lanes are channels. */
+FC_INLINE void activate_inline(const fc_stationary_args *s, const int whole) {
     const fc_epilogue *e = &s->out.epilogue;
+    const ptrdiff_t channels = whole ? FC_LANES : s->channels;
+    const inline_numbers numbers = numbers_of(e);
+    const vec slope = slopes_of(e, 0, channels);
     for (ptrdiff_t p = 0; p < s->pixels; p++) {
         real *out = (real *)(s->out.out + p * s->out.out_pixel);
-        const vec sum = load_upto(out, s->channels);
-        store_upto(out, activate_channels(sum, e, 0, s->channels), s->channels);
+        vec sum = load_upto(out, channels);
+        inline_activations(&numbers, slope, 1, &sum);
+        store_upto(out, sum, channels);
+    }
+}
+
+FC_NOINLINE void activate_result(const fc_stationary_args *s) {
+    const fc_epilogue *e = &s->out.epilogue;
+    if (is_inline_activation(e)) {
+        if (s->channels == FC_LANES) activate_inline(s, 1);
+        else activate_inline(s, 0);
+        return;
+    }
+    for (ptrdiff_t p = 0; p < s->pixels; p++) {
+        real *out = (real *)(s->out.out + p * s->out.out_pixel);
+        store_upto(out, activate(load_upto(out, s->channels), e), s->channels);
     }
 }
 
@@ -62,7 +80,8 @@ FC_INLINE void window_body(const int rows, const int run, const int plain,
     const int begun = !plain && s->begun, kept = !plain && s->kept;
     const int channels = plain ? FC_LANES : s->channels;
     const fc_epilogue *e = &s->out.epilogue;
-    /* All but bounds and slopes would want registers: they come when all sums are there. */
+    /* The others would want registers: they come when all sums are there. Where a pixel is less than a
+     * vector, that waits for every store before the next load. */
     const int bounded = !kept && is_clip_activation(e);
     const int sloped = SLOPES_AT_ONCE && !kept && is_sloped(e);
     const int streams = plain && bounded && s->streams;
