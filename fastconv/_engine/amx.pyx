@@ -12,7 +12,7 @@ the input that the block sees, with padding, layout and stride dealt with in the
 every step (a tap of 32 input channels) of every 16 pixels is one tile at a constant distance.
 Tasks configure their thread's tiles and release them: nothing of the tiles outlives a task.
 
-Sums are chains of 64 steps, added in order. Blocks follow the number of threads, the bits do not.
+Sums are chains of up to 72 steps (144 of high halves alone), added in order. Blocks follow the number of threads, the bits do not.
 """
 
 from . cimport threads

@@ -31,10 +31,10 @@ from .tiles_kernels cimport FC_TILE_SUM_ROW, fc_tiles_args
 
 from libc.string cimport memset
 
-# A sum is built from chains of at most so many steps, each of which is one addition a product. The
-# weights of a chain stay in L2 while all tiles of the block use them; those of fewer steps would fit
-# L1, but the sums go to memory and back in between.
-cdef index CHAIN_STEPS = 64
+# A sum is built from chains of steps, each of which is one addition a product. All tiles of the block
+# use a chain's weights, which stay in L2 meanwhile, beside the strip: 72 steps of both halves are 216
+# additions. Fewer would fit L1, but the sums go to memory and back in between.
+cdef index CHAIN_BYTES = 288 << 10
 
 
 cdef inline char *address(const fc_view *view, const Task *t, index row) noexcept nogil:
@@ -165,7 +165,8 @@ cdef void multiply_chain(const Task *t, fc_tiles_args *g, index first_block,
 cdef void multiply(const Task *t, index panel) noexcept nogil:
     """All chains of a panel: sums[pixel of a tile][channel]."""
     cdef const Blocking *b = t.b
-    cdef index chain = ceil_div(b.steps, ceil_div(b.steps, CHAIN_STEPS)), step = 0
+    cdef index longest = CHAIN_BYTES // (2 * step_bytes(b))
+    cdef index chain = ceil_div(b.steps, ceil_div(b.steps, longest)), step = 0
     cdef char *sums = t.workspace + b.sums_at
     cdef fc_tiles_args g
     g.across = <int> panel_tiles(b, panel)
