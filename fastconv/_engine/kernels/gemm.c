@@ -134,18 +134,15 @@ FC_INLINE void add_step(const int rows, const int vectors, tile_sums sum, const 
 }
 
 /* Tiles of few rows have registers to spare for a chain without questions. 11 rows and more leave none
- * for what is ahead, nor for a bound of k but zero, nor for k itself in rounds of two steps. */
+ * for what is ahead, nor for a bound of k but zero. */
 enum { FEW_ROWS = 6, MANY_ROWS = 11 };
 
 /* Steps from *k up to end; both places move on. */
 FC_INLINE void add_steps(const int rows, const int vectors, tile_sums sum, const real *const *a,
                          ptrdiff_t *k, ptrdiff_t end, const real **b) {
-    if (rows < MANY_ROWS) {
-        FC_TWO_STEPS for (; *k < end; (*k)++, *b += vectors * FC_LANES)
-            add_step(rows, vectors, sum, a, *k, *b);
-    } else {
-        for (; *k < end; (*k)++, *b += vectors * FC_LANES)
-            add_step(rows, vectors, sum, a, *k, *b);
+    FC_TWO_STEPS for (; *k < end; (*k)++, *b += vectors * FC_LANES) {
+        FC_END_UNKNOWN(*b);
+        add_step(rows, vectors, sum, a, *k, *b);
     }
 }
 

@@ -69,6 +69,15 @@ typedef real vec_unaligned
 #define FC_TWO_STEPS _Pragma("GCC unroll 2")
 #endif
 
+/* Hides from the compiler where a loop's pointer is in the end: with 32 vectors it computes that beside
+ * the loop and keeps the summands in some of them, whose moves wait for the multiply-adds before
+ * them, and what the next loop loads for the moves. */
+#if defined(__AVX512F__)
+#define FC_END_UNKNOWN(pointer) __asm__("" : "+r"(pointer))
+#else
+#define FC_END_UNKNOWN(pointer) ((void)0)
+#endif
+
 /* Keeps a value that several operations use in a register, where the compiler would load it anew
  * for each of them. */
 #if defined(__AVX512F__)
