@@ -17,7 +17,8 @@ Sums are chains of up to 72 steps (144 of high halves alone), added in order. Bl
 
 from . cimport threads
 from .amx_block cimport Axis, Blocking, Task, finish, input_rows, multiply, packed_panel_at
-from .amx_block cimport panel_tiles, point_at_result, split_rows, split_strip
+from .amx_block cimport panel_tiles, point_at_result, rows_are_one, split_rows, split_strip
+from .amx_block cimport step_bytes
 from .arithmetic cimport ceil_div, gcd, index, round_up
 from .dispatch cimport kernels
 from .halves_kernels cimport fc_halves_pack_args
@@ -37,6 +38,8 @@ cdef index STRIPE_COLUMNS = 128
 cdef index LEAST_COLUMNS = 16
 # Blocks that are tried beyond the fewest, in search of even work for the threads.
 cdef index MORE_BLOCKS = 64
+# Weights of a task that stay in L2 beside a strip, so that few tiles at a time may use all of them.
+cdef index NEAR_WEIGHTS = 512 << 10
 # What a task costs, in cycles: a product of tiles, to split an element, to finish one, to begin.
 cdef double TILE_PRODUCT = 16
 # A tile of pixels that has no other beside it waits for its own products: it takes as long as so many.
@@ -49,8 +52,6 @@ cdef double FASTER = 4
 
 cdef enum:
     MOST_RUNS = 24          # steps of merged runs: plan.py has it, too
-
-
 
 
 cdef Axis axis_of(const fc_conv *c, int axis) noexcept:
@@ -178,6 +179,15 @@ cdef void plan_tasks(Blocking *b) noexcept:
     split_work(b, best_pieces, best_panels)
 
 
+cdef void plan_turns(Blocking *b) noexcept:
+    """All channels of 32 pixels before the next pixels', where a result's pixel is all its channels.
+
+    Else a panel would write a bit of each of many pages, and a processor has 16 of them at hand.
+    """
+    cdef index weights = 2 * b.panels_per_task * b.steps * step_bytes(b)
+    b.turn = 2 if b.rows_out and b.panels_per_task > 1 and weights <= NEAR_WEIGHTS else b.tiles
+
+
 cdef void fill_taps(Blocking *b) noexcept:
     """Where each tap finds an output pixel in a copy: grid of its phase, row and column in it."""
     cdef const fc_conv *c = &b.conv
@@ -241,6 +251,7 @@ cdef Prepared plan_amx(const fc_conv *conv, const fc_view *x, const fc_view *out
     b.across = axis_of(&b.conv, 2)
     plan_largest(b)
     plan_tasks(b)
+    plan_turns(b)
     fill_taps(b)
     plan_workspace(b)
     op.pack = pack
@@ -329,6 +340,7 @@ cdef void locate(Task *t, index task) noexcept nogil:
     t.first_panel = task % b.panel_tasks * b.panels_per_task
     t.last_panel = min(t.first_panel + b.panels_per_task, b.panels)
     t.group = task // b.panel_tasks
+    t.first_tile = 0
     t.tiles = t.rows * b.line // FC_TILE_PIXELS if b.by_rows \
         else ceil_div((t.rows - 1) * b.pitch + t.columns, FC_TILE_PIXELS)
 
@@ -337,7 +349,7 @@ cdef int run_task(void *context, index task, int thread) noexcept nogil:
     cdef RunContext *r = <RunContext *> context
     cdef const Blocking *b = r.b
     cdef Task t
-    cdef index panel
+    cdef index tiles, turn, panel
     t.b = b
     t.call = r.call
     t.workspace = r.call.workspace + thread * b.workspace
@@ -349,9 +361,13 @@ cdef int run_task(void *context, index task, int thread) noexcept nogil:
     if b.rows_out:
         point_at_result(&t)
     b.kernels.tiles.configure()
-    for panel in range(t.first_panel, t.last_panel):
-        multiply(&t, panel)
-        finish(&t, panel)
+    tiles, turn = t.tiles, b.turn if rows_are_one(&t) else t.tiles
+    while t.first_tile < tiles:
+        t.tiles = min(turn, tiles - t.first_tile)
+        for panel in range(t.first_panel, t.last_panel):
+            multiply(&t, panel)
+            finish(&t, panel)
+        t.first_tile += turn
     b.kernels.tiles.release()
     return threads.FC_OK
 

@@ -35,6 +35,7 @@ cdef struct Blocking:
     bint by_rows            # tiles begin anew in every output row, else they run through
     index line              # rows of sums from an output row to the next
     index tiles             # of pixels, at most
+    index turn              # tiles of pixels whose panels all come before the next tiles'
     index pixel, row        # bytes from an output pixel's input to the next one's and next row's
     index row_bytes, floats_at      # of an input row of merged runs; where it is put together
     index sums_at, chain_at, out_rows_at, residual_rows_at, workspace
@@ -48,7 +49,7 @@ cdef struct Task:
     index image, depth
     index row, rows         # output rows of the block
     index column, columns
-    index tiles
+    index first_tile, tiles     # of a turn
 
 
 cdef inline const ptrdiff_t *tap_table(const Blocking *b) noexcept nogil:
@@ -76,6 +77,7 @@ cdef inline index packed_panel_at(const Blocking *b, index group, index panel) n
     return (group * of_group + 2 * panel) * b.steps * step_bytes(b)
 
 
+cdef bint rows_are_one(const Task *t) noexcept nogil
 cdef void split_strip(const Task *t) noexcept nogil
 cdef void split_rows(const Task *t) noexcept nogil
 cdef void point_at_result(const Task *t) noexcept nogil

@@ -146,13 +146,13 @@ cdef inline const char *tile_at(const Task *t, index tile) noexcept nogil:
 
 cdef void multiply_chain(const Task *t, fc_tiles_args *g, index first_block,
                          char *sums) noexcept nogil:
-    """A chain of a panel over all tiles of the block."""
+    """A chain of a panel over all tiles of a turn."""
     cdef const Blocking *b = t.b
     cdef index tile = 0, i
     while tile < t.tiles:
         g.down = <int> min(2, t.tiles - tile)
         for i in range(g.down):
-            g.a[i] = tile_at(t, tile + i) + first_block * b.block_bytes
+            g.a[i] = tile_at(t, t.first_tile + tile + i) + first_block * b.block_bytes
         g.c = sums + tile * FC_TILE_PIXELS * FC_TILE_SUM_ROW
         if b.low:
             b.kernels.tiles.three(g)
@@ -163,7 +163,7 @@ cdef void multiply_chain(const Task *t, fc_tiles_args *g, index first_block,
 
 
 cdef void multiply(const Task *t, index panel) noexcept nogil:
-    """All chains of a panel: sums[pixel of a tile][channel]."""
+    """All chains of a turn's panel: sums[pixel of a tile][channel]."""
     cdef const Blocking *b = t.b
     cdef index longest = CHAIN_BYTES // (2 * step_bytes(b))
     cdef index chain = ceil_div(b.steps, ceil_div(b.steps, longest)), step = 0
@@ -182,8 +182,8 @@ cdef void multiply(const Task *t, index panel) noexcept nogil:
         g.first_tap = step % b.taps
         # the next chain's weights come from afar while this one's tiles are multiplied
         g.ahead = g.b + g.steps * g.across * step_bytes(b)
-        if step + g.steps == b.steps and panel + 1 == t.last_panel:
-            g.ahead_lines = 0       # what other threads write may lie there
+        if t.first_tile or step + g.steps == b.steps and panel + 1 == t.last_panel:
+            g.ahead_lines = 0       # all are near, or what other threads write may lie there
         multiply_chain(t, &g, step // b.taps, sums)
         if step:
             b.kernels.halves.add(t.workspace + b.sums_at, sums,
@@ -224,26 +224,32 @@ cdef void finish_row(const Task *t, fc_finish_args *f, index row) noexcept nogil
     t.b.kernels.finish.planes(f)
 
 
+cdef bint rows_are_one(const Task *t) noexcept nogil:
+    """Whether the sums of the block's rows follow each other, and so does what they go to."""
+    cdef const Blocking *b = t.b
+    return b.line == t.columns and (b.rows_out or (rows_touch(&t.call.out, t.columns)
+                                                   and rows_touch(&t.call.residual, t.columns)))
+
+
 cdef void finish(const Task *t, index panel) noexcept nogil:
     cdef const Blocking *b = t.b
-    cdef index channel = t.group * b.group_out + panel * FC_TILE_PANEL, row = 0, step = 1
+    cdef index channel = t.group * b.group_out + panel * FC_TILE_PANEL, row = 0
+    cdef index step = t.rows if rows_are_one(t) else 1
+    cdef index first = t.first_tile * FC_TILE_PIXELS, pixel
     cdef fc_finish_args f
     f.sum_row = FC_TILE_SUM_ROW
     f.channels = min(FC_TILE_PANEL, b.group_out - panel * FC_TILE_PANEL)
     f.epilogue = epilogue_of(&b.conv, t.call, channel)
     f.row_offset = f.residual_row_offset = channel * 4
-    if b.line == t.columns and (b.rows_out or (rows_touch(&t.call.out, t.columns)
-                                               and rows_touch(&t.call.residual, t.columns))):
-        step = t.rows       # all rows are one
-    f.pixels = step * t.columns
+    f.pixels = min(step * t.columns - first, t.tiles * FC_TILE_PIXELS)
     while row < t.rows:
         f.sums = t.workspace + b.sums_at + row * b.line * FC_TILE_SUM_ROW
         if b.rows_out:
-            f.out_rows = <char **> (t.workspace + b.out_rows_at) + row * t.columns
+            pixel = first + row * t.columns
+            f.out_rows = <char **> (t.workspace + b.out_rows_at) + pixel
             f.residual_rows = NULL
             if t.call.residual.data != NULL:
-                f.residual_rows = \
-                    <const char **> (t.workspace + b.residual_rows_at) + row * t.columns
+                f.residual_rows = <const char **> (t.workspace + b.residual_rows_at) + pixel
             b.kernels.finish.rows(&f)
         else:
             finish_row(t, &f, row)

@@ -11,22 +11,59 @@
 #include "strided.h"
 #include "transposed.h"
 
-static void rows(const fc_finish_args *f) {
-    const fc_epilogue *e = &f->epilogue;
-    const real *bias = (const real *)e->bias;
-    for (ptrdiff_t p = 0; p < f->pixels; p++) {
-        const real *sums = (const real *)(f->sums + p * f->sum_row);
-        real *out = (real *)(f->out_rows[p] + f->row_offset);
-        const real *residual =
-            f->residual_rows ? (const real *)(f->residual_rows[p] + f->residual_row_offset) : NULL;
-        for (ptrdiff_t c = 0; c < f->channels; c += FC_LANES) {
-            const ptrdiff_t left = f->channels - c;
-            vec v = load_upto(sums + c, left);
-            if (bias) v += load_upto(bias + c, left);
-            if (residual) v += load_upto(residual + c, left);
-            store_upto(out + c, activate_channels(v, e, c, left), left);
-        }
+/* Lines of a result that no cache has near would come one after the other. */
+enum { PIXELS_AHEAD = 4 };
+
+/* A pixel's channels on their way out; its loops fetch nothing else from memory that a store might have
+ * changed, for all that the compiler knows. */
+typedef struct {
+    const real *sums, *bias, *residual;
+    real *out, *soon; /* and where some pixels later go */
+} pixel_rows;
+
+/* Some vectors from channel c on, a constant number, of which the last may be narrower; `bounded` says
+ * that bounds are all that is asked for. */
+FC_INLINE void finish_vectors(const int bounded, const int vectors, const pixel_rows *r,
+                              const fc_epilogue *e, const inline_numbers *numbers, ptrdiff_t c,
+                              ptrdiff_t left) {
+    FC_UNROLL for (int i = 0; i < vectors; i++, c += FC_LANES, left -= FC_LANES) {
+        vec v = load_upto(r->sums + c, left);
+        __builtin_prefetch(r->soon + c, 1);
+        if (r->bias) v += load_upto(r->bias + c, left);
+        if (r->residual) v += load_upto(r->residual + c, left);
+        if (bounded) v = clip_vec(v, splat(numbers->low), splat(numbers->high));
+        else if (is_inline_activation(e)) inline_activations(numbers, slopes_of(e, c, left), 1, &v);
+        else v = activate_general(v, e);
+        store_upto(r->out + c, v, left);
     }
+}
+
+FC_INLINE void finish_rows(const int bounded, const fc_finish_args *f) {
+    const fc_epilogue *e = &f->epilogue;
+    inline_numbers numbers = numbers_of(e);
+    if (!numbers.any) numbers.low = -numbers.high; /* nothing is beyond infinity */
+    const ptrdiff_t pixels = f->pixels, channels = f->channels, sum_row = f->sum_row;
+    const ptrdiff_t row_offset = f->row_offset, residual_row_offset = f->residual_row_offset;
+    char *const *const out_rows = f->out_rows;
+    const char *const *const residual_rows = f->residual_rows;
+    const char *sums = f->sums;
+    pixel_rows r = {.bias = (const real *)e->bias};
+    for (ptrdiff_t p = 0; p < pixels; p++, sums += sum_row) {
+        ptrdiff_t c = 0;
+        r.sums = (const real *)sums;
+        r.out = (real *)(out_rows[p] + row_offset);
+        r.soon = (real *)(out_rows[p + PIXELS_AHEAD < pixels ? p + PIXELS_AHEAD : p] + row_offset);
+        if (residual_rows) r.residual = (const real *)(residual_rows[p] + residual_row_offset);
+        for (; channels - c >= 2 * FC_LANES; c += 2 * FC_LANES)
+            finish_vectors(bounded, 2, &r, e, &numbers, c, 2 * FC_LANES);
+        for (; c < channels; c += FC_LANES)
+            finish_vectors(bounded, 1, &r, e, &numbers, c, channels - c);
+    }
+}
+
+static void rows(const fc_finish_args *f) {
+    if (is_clip_activation(&f->epilogue)) finish_rows(1, f);
+    else finish_rows(0, f);
 }
 
 /* One channel's run of at most FC_LANES pixels through the epilogue to the result. */
