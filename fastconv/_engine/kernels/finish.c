@@ -92,6 +92,10 @@ FC_INLINE void dense_block(const fc_finish_args *f, const inline_numbers *number
     const ptrdiff_t element = sizeof(real);
     const ptrdiff_t channels = f->channels - c0, pixels = whole ? FC_LANES : f->pixels - p0;
     vec block[FC_LANES];
+    if (whole) { /* the next square's lines are in as many planes: no processor foresees those */
+        const char *soon = f->out + c0 * f->out_channel + (p0 + FC_LANES) * element;
+        FC_UNROLL for (int i = 0; i < FC_LANES; i++) __builtin_prefetch(soon + i * f->out_channel, 1);
+    }
     load_transposed(block, whole, f->sums + p0 * f->sum_row + c0 * element, f->sum_row, pixels,
                     channels);
     if (f->epilogue.bias) {
