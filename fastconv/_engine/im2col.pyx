@@ -27,6 +27,7 @@ from .im2col_block cimport finish_planes, finite_flag_at
 from .im2col_block cimport find_weights, gather_strip, locate_block, multiply, pack_panel
 from .im2col_block cimport packed_group_bytes, packed_panel_at, point_at_result, point_into_input
 from .im2col_block cimport point_into_strip, room_behind
+from .kernels cimport FC_CACHE_LINE
 from .op cimport Prepared, fc_call, fc_conv, fc_view, new_blocking
 from .packing cimport Packing, pack_pieces
 from .panels cimport panel_count
@@ -58,6 +59,8 @@ cdef double WORTH_SKIPPING = 0.02
 # that it gathers.
 cdef double TASK_PRODUCTS = 5e4
 cdef double GATHERED = 16
+# ... and for a line of the result that goes from one thread to another and back, since both write it.
+cdef double SHARED_LINE = 5e3
 # Tasks for each thread up to which a plan looks at how its blocks add up.
 cdef index SHARES = 16
 # Nanoseconds to copy a single run that crosses an edge, and a row of a strip and an element of it.
@@ -225,7 +228,7 @@ cdef double tiled(const Blocking *b, index pixels) noexcept:
 
 cdef double task_pixels(const Blocking *b, index task) noexcept:
     cdef const fc_conv *c = &b.conv
-    cdef index block = task % b.blocks
+    cdef index block = task // b.group_turn % b.blocks
     if b.copied:
         return tiled(b, block_start(b, b.stripe, block + 1) - block_start(b, b.stripe, block))
     return tiled(b, min(b.pixels, c.batch * c.out_size[0] * c.out_size[1] * c.out_size[2]
@@ -256,13 +259,31 @@ cdef double most_pixels(const Blocking *b) noexcept:
     return most
 
 
+cdef bint splits_lines(const Blocking *b) noexcept:
+    """Whether a line of the result holds channels of two groups, or of two pixels."""
+    return b.rows_out and b.group_out * b.element % FC_CACHE_LINE != 0
+
+
+cdef double shared_lines(const Blocking *b) noexcept:
+    """Lines of the result that two threads write, each making other channels of the same pixels."""
+    cdef const fc_conv *c = &b.conv
+    cdef index pieces = b.panel_tasks
+    if not splits_lines(b):
+        return 0
+    if b.group_turn == 1 or b.units * b.blocks < threads.maximum():
+        pieces *= c.groups
+    return <double> (min(pieces, threads.maximum()) - 1) \
+        * c.batch * c.out_size[0] * c.out_size[1] * c.out_size[2]
+
+
 cdef double makespan(const Blocking *b) noexcept:
     """Multiply-adds of the thread with most to do, and what its tasks cost besides."""
     cdef double products = most_pixels(b) * b.kernels.gemm.lanes \
         * ceil_div(b.panels_per_task * b.vectors, b.panels)
     cdef double gathered = strip_bytes(b) / <double> b.element if b.copied else 0
     return products * b.taps * b.depth \
-        + ceil_div(task_count(b), threads.maximum()) * (GATHERED * gathered + TASK_PRODUCTS)
+        + ceil_div(task_count(b), threads.maximum()) * (GATHERED * gathered + TASK_PRODUCTS) \
+        + SHARED_LINE * shared_lines(b) / threads.maximum()
 
 
 cdef void plan_pixels(Blocking *b, index most, index wanted, bint ragged) noexcept:
@@ -369,6 +390,7 @@ cdef Prepared plan_im2col(const fc_conv *conv, const fc_view *x, const fc_view *
     b.vectors = max(1, ceil_div(b.group_out, b.kernels.gemm.lanes))
     b.panels = panel_count(b.vectors, b.kernels.gemm.tile_rows)
     b.panel = ceil_div(b.vectors, b.panels) * b.kernels.gemm.lanes
+    b.group_turn = conv.groups if splits_lines(b) else 1
     plan_reduction(b)
     b.skips = padded_share(&b.conv) > WORTH_SKIPPING
     b.fused = b.fused and b.taps * b.depth > 0
@@ -413,17 +435,19 @@ cdef int run_task(void *context, index task, int thread) noexcept nogil:
     cdef RunContext *r = <RunContext *> context
     cdef const Blocking *b = r.b
     cdef Task t
-    cdef index block, panel
+    cdef index block, panel, group
     t.b = b
     t.call = r.call
     t.workspace = r.call.workspace + thread * b.workspace
+    group = task % b.group_turn
+    task //= b.group_turn
     block = task % b.blocks
     task //= b.blocks
     t.unit = task % b.units
     task //= b.units
     t.first_panel = (task % b.panel_tasks) * b.panels_per_task
     t.last_panel = min(t.first_panel + b.panels_per_task, b.panels)
-    t.group = task // b.panel_tasks
+    t.group = task // b.panel_tasks + group
     locate_block(&t, block)
     if b.copied:
         gather_strip(&t)

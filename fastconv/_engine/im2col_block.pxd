@@ -23,6 +23,7 @@ cdef struct Blocking:
     index vectors, panels   # of a group's output channels
     index panel             # channels of the widest panel
     index panels_per_task, panel_tasks
+    index group_turn        # groups whose tasks of the same pixels follow each other: all, or 1
     index stripe, stripes   # output columns of a stripe
     index units, blocks, pixels   # each unit is cut into blocks of at most `pixels` pixels
     index grain             # of which copied blocks are multiples: a register tile's; 0 for rows
