@@ -35,6 +35,8 @@ cdef extern from "kernels.h" nogil:
         int broken_off
         char *part
         ptrdiff_t next
+        char *copy
+        ptrdiff_t copy_plane
         int finish
         ptrdiff_t rows
         ptrdiff_t columns

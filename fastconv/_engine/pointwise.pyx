@@ -18,7 +18,7 @@ them where they lie.
 from . cimport threads
 from .arithmetic cimport ceil_div, clamp, index, round_up
 from .direct cimport conv_work, pack_tiles, tile_count, tile_start
-from .direct_kernels cimport FC_PLANES_CHANNELS, fc_direct_kernels, fc_planes_args, fc_split_args
+from .direct_kernels cimport FC_PLANES_CHANNELS, fc_direct_kernels, fc_planes_args
 from .epilogue cimport epilogue_of
 from .dispatch cimport kernels, machine_is_intel
 from .kernels cimport FC_CACHE_LINE
@@ -34,7 +34,7 @@ cdef index SUMS_BYTES = 128 << 10
 cdef index SAME_SETS = 4096
 cdef index FAR_APART = 2048
 cdef index MANY_PLANES = 64
-cdef index WORTH_A_COPY = 64
+cdef index WORTH_A_COPY = 40        # in tiles of FC_COPYING_CHANNELS and more, therefore
 cdef index COPYING_TASKS = 8
 # A strip of more than so many bytes is read in parts on Intel's, whose second-level cache delivers
 # less: a first-level cache keeps a part while all output channels take it. The sums that it leaves
@@ -99,7 +99,7 @@ cdef Prepared plan_pointwise(const fc_conv *conv, const fc_view *x, const fc_vie
     b.copied = b.group_out >= WORTH_A_COPY and (x.channel % SAME_SETS == 0 or (
         machine_is_intel() and x.channel >= FAR_APART and b.group_in >= MANY_PLANES))
     plan_items(b)
-    # behind a strip the vector that its copy may write too much
+    # a vector more: strips of a power of two bytes would share few sets of the cache
     b.copy_pitch = b.sum_pitch + b.kernels.lanes * b.element
     b.part = min(CHAIN, PART_BYTES // b.sum_pitch)
     sums = b.tiles_per_item * FC_PLANES_CHANNELS * b.sum_pitch
@@ -159,21 +159,14 @@ cdef inline char *address(const Strip *t, const fc_view *view, index channel) no
         + t.row * view.space[1] + t.pixel * t.b.element
 
 
-cdef void copy_strip(const Strip *t, fc_planes_args *p, const char *x) noexcept nogil:
-    """The strip's pixels of some planes, next to each other, and p reading them there."""
-    cdef fc_split_args s
-    s.src = x
-    s.src_row = t.call.x.channel
-    s.src_pixel = t.b.element
-    s.rows = s.last_row = p.planes
-    s.columns = s.last = p.columns
-    s.first_row = s.first = 0
-    s.stride = s.dilation = s.slots = 1
-    s.slot = s.dst_row = t.b.copy_pitch
-    s.dst = t.workspace
-    t.b.kernels.split(&s)
-    p.x = t.workspace
-    p.x_plane = t.b.copy_pitch
+cdef void read_planes(const Strip *t, fc_planes_args *p, const char *x, index tile) noexcept nogil:
+    """Where a tile finds the strip: in x's planes, or in the copy that the first tile makes."""
+    p.copy = NULL
+    p.x, p.x_plane = x, t.call.x.channel
+    if t.b.copied and tile == t.first_tile:
+        p.copy, p.copy_plane = t.workspace, t.b.copy_pitch
+    elif t.b.copied:
+        p.x, p.x_plane = t.workspace, t.b.copy_pitch
 
 
 cdef inline index next_line(const Strip *t, index tile) noexcept nogil:
@@ -182,8 +175,9 @@ cdef inline index next_line(const Strip *t, index tile) noexcept nogil:
     return strip + line if line < strip and not t.b.copied else 0
 
 
-cdef void add_planes(const Strip *t, fc_planes_args *p, index first) noexcept nogil:
-    """Input channels from `first` on, of a chain of every output element of the strip."""
+cdef void add_planes(const Strip *t, fc_planes_args *p, const char *x,
+                     index first) noexcept nogil:
+    """Input channels from `first` on, at x, of a chain of every output element of the strip."""
     cdef const Pointwise *b = t.b
     cdef const fc_view *out = &t.call.out
     cdef const fc_view *residual = &t.call.residual
@@ -200,6 +194,7 @@ cdef void add_planes(const Strip *t, fc_planes_args *p, index first) noexcept no
             p.w_plane, p.w_channel = b.element, b.group_in * b.element
         at = (start - tile_start(t.first_tile, b.group_out)) * b.sum_pitch
         p.part = t.workspace + b.parts_at + at
+        read_planes(t, p, x, tile)
         p.next = next_line(t, tile - t.first_tile)
         p.sums = t.workspace + b.sums_at + at
         p.epilogue = epilogue_of(&b.conv, t.call, channel)
@@ -217,11 +212,7 @@ cdef void add_chain(const Strip *t, fc_planes_args *p, index first) noexcept nog
     while True:
         p.planes = min(left, t.b.part)
         p.broken_off = left > p.planes
-        if t.b.copied:
-            copy_strip(t, p, x)
-        else:
-            p.x, p.x_plane = x, t.call.x.channel
-        add_planes(t, p, first)
+        add_planes(t, p, x, first)
         left -= p.planes
         if left <= 0:
             return

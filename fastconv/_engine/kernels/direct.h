@@ -10,6 +10,7 @@
 #define FC_DIRECT_H
 
 enum { FC_PLANES_CHANNELS = 6 }; /* most output channels of one planes tile */
+enum { FC_COPYING_CHANNELS = 5 }; /* fewest of one that copies what it reads */
 
 /* Order one output channel block's weights: dst[t * channels + k] = weight[k * taps + t]. */
 typedef struct {
@@ -62,10 +63,14 @@ typedef struct {
     ptrdiff_t out_channel, out_row, out_pixel;
     const char *residual; /* NULL without residual */
     ptrdiff_t residual_channel, residual_row, residual_pixel;
-    /* pointwise() only. What lies `next` bytes further on in each plane is brought near meanwhile. */
+    /* pointwise() only. What lies `next` bytes further on in each plane is brought near meanwhile, or
+     * whole vectors of the planes are left in `copy`, unless that is NULL (of FC_COPYING_CHANNELS and
+     * more). */
     int begun, broken_off;
     char *part;
     ptrdiff_t next;
+    char *copy;
+    ptrdiff_t copy_plane;
     /* in_place() only */
     ptrdiff_t top, left, x_rows, x_columns;
 } fc_planes_args;

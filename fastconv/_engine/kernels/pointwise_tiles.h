@@ -1,8 +1,9 @@
 /* The tiles of 1x1 convolutions on planes: vectors along the pixels, read where they lie.
  *
  * Up to 6 output channels x 4 vectors of pixels are 24 accumulators. A step takes one input
- * channel: 4 loads, 6 broadcast weights, 24 multiply-adds. Nothing is copied or transposed; a mask
- * on the last vector keeps a tile inside its pixels.
+ * channel: 4 loads, 6 broadcast weights, 24 multiply-adds. Nothing is transposed, and copied only where
+ * planes lie so that others' tiles had better find their strip in one piece: then by the first of
+ * them, while it multiplies. A mask on the last vector keeps a tile inside its pixels.
  */
 #ifndef FC_POINTWISE_TILES_H
 #define FC_POINTWISE_TILES_H
@@ -11,9 +12,9 @@
 #include "planes_tiles.h"
 #include "simd.h"
 
-/* masked: the last vector may be none of all lanes. */
+/* masked: the last vector may be none of all lanes. copies: a plane's vectors are left in the copy. */
 FC_INLINE void pointwise_tile(const int channels, const int vectors, const int masked,
-                              const fc_planes_args *p) {
+                              const int copies, const fc_planes_args *p) {
     const place at = {.across = FC_LANES};
     const lane_mask mask = lanes_between(0, p->columns - (vectors - 1) * FC_LANES);
     planes_sums sum;
@@ -26,14 +27,17 @@ FC_INLINE void pointwise_tile(const int channels, const int vectors, const int m
     }
     const char *x = p->x;
     const char *w = p->w;
+    char *copy = p->copy;
     const ptrdiff_t w_channel = p->w_channel, next = p->next;
     FC_TWO_STEPS for (ptrdiff_t plane = p->planes; plane > 0; plane--) {
         vec value[PLANES_VECTORS];
-        __builtin_prefetch(x + next, 0, 3);
+        if (!copies) __builtin_prefetch(x + next, 0, 3);
         FC_UNROLL for (int v = 0; v < vectors; v++) {
             const real *from = (const real *)x + v * FC_LANES;
             value[v] = masked && v == vectors - 1 ? load_masked(from, mask) : load(from);
+            if (copies) store((real *)copy + v * FC_LANES, value[v]);
         }
+        if (copies) copy += p->copy_plane;
         FC_UNROLL for (int k = 0; k < channels; k++) {
             vec weight = splat(*(const real *)(w + k * w_channel));
             FC_IN_REGISTER(weight);
@@ -66,9 +70,12 @@ FC_INLINE void pointwise_tile(const int channels, const int vectors, const int m
 #define POINTWISE_TILES(X) POINTWISE_EDGES(X, 1) POINTWISE_EDGES(X, 2)
 #endif
 
-#define DEFINE_POINTWISE(channels, vectors, masked)                                   \
-    static void pointwise_##channels##x##vectors##_##masked(const fc_planes_args *p) { \
-        pointwise_tile(channels, vectors, masked, p);                                 \
+#define DEFINE_POINTWISE(channels, vectors, masked)                                    \
+    static void pointwise_##channels##x##vectors##_##masked(const fc_planes_args *p) {  \
+        if (channels >= FC_COPYING_CHANNELS && p->copy)                                 \
+            pointwise_tile(channels, vectors, masked, 1, p);                            \
+        else                                                                            \
+            pointwise_tile(channels, vectors, masked, 0, p);                            \
     }
 POINTWISE_TILES(DEFINE_POINTWISE)
 
